@@ -1,0 +1,174 @@
+"""The activations: value, derivative and bound of each, side by side.
+
+To add one: an `Elementwise` entry in `ACTIVATIONS`, and one line in each adapter. ``z`` is the pre-activation, ``a``
+the activation, ``g`` the cotangent ``dA``; shapes ``(…, n_l, m)``; `slope` is the leaky ReLU's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from gradparity.reference.bounds import SIGMAS, Ball, Error, Rounding, magnitude, rounded
+from gradparity.reference.problem import Array
+from gradparity.reference.softmax import Softmax
+
+
+class Slack(NamedTuple):
+    """How far an evaluated derivative ``f′`` may be off: by inheritance (radius, variance), and by rounding."""
+
+    rad: Array | float
+    var: Array | float
+    own: Array | float
+
+
+class Activation(Protocol):
+    """What the table needs of an activation."""
+
+    symbol: str
+    derivative_formula: str
+
+    def value(self, z: Array, slope: float) -> Array:
+        """Return ``A = f(Z)``."""
+        ...
+
+    def pullback(self, g: Array, z: Array, a: Array, slope: float) -> Array:
+        """Return ``δ = dA ⊙ f′(Z)``."""
+        ...
+
+    def value_bound(self, r: Rounding, z: Ball, a: Array, slope: float) -> Error:
+        """Bound `value`."""
+        ...
+
+    def pullback_bound(self, r: Rounding, g: Ball, z: Ball, a: Ball, slope: float) -> Error:
+        """Bound `pullback`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Elementwise:
+    """An activation of one variable. `lipschitz` bounds |f′| on ``|z| ± rad``; `rounding` is |fl(f) − f|."""
+
+    symbol: str
+    derivative_formula: str
+    function: Callable[[Array, float], Array]
+    derivative: Callable[[Array, Array, float], Array]
+    rounding: Callable[[Rounding, Array, Array, float], Array]
+    lipschitz: Callable[[Array, Array | float, float], Array]
+    slack: Callable[[Rounding, Ball, Ball, float], Slack]
+
+    def value(self, z: Array, slope: float) -> Array:
+        """Return ``f(z)``."""
+        return self.function(z, slope)
+
+    def pullback(self, g: Array, z: Array, a: Array, slope: float) -> Array:
+        """Return ``g ⊙ f′``; f′ is a function of ``a`` where the activation has one."""
+        return g * self.derivative(z, a, slope)
+
+    def value_bound(self, r: Rounding, z: Ball, a: Array, slope: float) -> Error:
+        """Bound ``f(z)``: its own rounding, and the error of z times the largest |f′| near it."""
+        steepest = self.lipschitz(z.mid, z.rad, slope)
+        inherited = np.asarray(steepest * z.rad)
+        local = self.rounding(r, z.mid, magnitude(a) + inherited, slope)
+        return rounded(r, local, inherited, np.square(steepest) * z.var)
+
+    def pullback_bound(self, r: Rounding, g: Ball, z: Ball, a: Ball, slope: float) -> Error:
+        """Bound ``g f′``: ``e_g|f′| + (|g|+e_g)·slack``, and the rounding of the product."""
+        F, G = magnitude(self.derivative(z.mid, a.mid, slope)), magnitude(g.mid)
+        slack = self.slack(r, z, a, slope)
+        inherited = g.rad * F + (G + g.rad) * slack.rad
+        floor = r.omega if np.any(slack.own) else 0.0
+        local = (G + g.rad) * slack.own + r.flushed(G) * F + floor
+        return rounded(r, local, inherited, F * F * g.var + G * G * slack.var)
+
+
+def _sigmoid(z: Array, _: float) -> Array:
+    e = np.exp(-np.abs(z))
+    return np.where(z >= 0, 1, e) / (1 + e)
+
+
+def _relu_slack(r: Rounding, z: Ball, a: Ball, slope: float) -> Slack:
+    """Return the jump of f′ where the sign of z is open: within its radius of 0, or subnormal (flushed by some)."""
+    distance, jump = magnitude(z.mid), 1.0 - slope
+    open_sign = (distance < r.tiny) & (distance > 0.0) | (distance <= z.rad) & (np.asarray(z.rad) > 0.0)
+    likely_open = (distance < SIGMAS * np.sqrt(z.var)) & (np.asarray(z.var) > 0.0)
+    own = np.where(z.mid > 0, 0.0, r.gamma(3) * slope) if slope else 0.0
+    return Slack(abs(jump) * open_sign, jump * jump * likely_open, own)
+
+
+def _sigmoid_slack(r: Rounding, z: Ball, a: Ball, slope: float) -> Slack:
+    """Return the error of ``a(1−a)``: ``|1−2a| r_a + r_a²``, and γ₄ of it for the rounding."""
+    t, F = magnitude(1 - 2 * a.mid), magnitude(a.mid * (1 - a.mid))
+    rad = t * a.rad + np.square(a.rad)
+    return Slack(rad, t * t * a.var, r.gamma(4) * (F + rad))
+
+
+def _tanh_slack(r: Rounding, z: Ball, a: Ball, slope: float) -> Slack:
+    """Return the error of ``1−a²``: ``2|a| r_a + r_a²``; and γ₄ of it and 3u|a|, as a² is rounded before 1 − a²."""
+    t, F = magnitude(a.mid), magnitude(1 - a.mid * a.mid)
+    rad = 2 * t * a.rad + np.square(a.rad)
+    return Slack(rad, 4 * t * t * a.var, r.gamma(4) * (F + rad) + 3 * r.u * (t + a.rad))
+
+
+def _nearest_to_zero(z: Array, rad: Array | float) -> Array:
+    return np.maximum(magnitude(z) - rad, 0.0)
+
+
+def _sigmoid_steepest(z: Array, rad: Array | float, _: float) -> Array:
+    e = np.exp(-_nearest_to_zero(z, rad))
+    return e / np.square(1 + e)
+
+
+def _tanh_steepest(z: Array, rad: Array | float, _: float) -> Array:
+    e = np.exp(-2 * _nearest_to_zero(z, rad))
+    return 4 * e / np.square(1 + e)
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    "linear": Elementwise(
+        "id", "1",
+        function=lambda z, _: z,
+        derivative=lambda z, a, _: np.ones_like(z),
+        rounding=lambda r, z, a, _: r.flushed(magnitude(z)),
+        lipschitz=lambda z, rad, _: np.ones_like(magnitude(z)),
+        slack=lambda r, z, a, _: Slack(0.0, 0.0, 0.0),
+    ),
+    "relu": Elementwise(
+        "ReLU", "[Z > 0]",
+        function=lambda z, _: np.maximum(z, 0),
+        derivative=lambda z, a, _: (z > 0).astype(z.dtype),
+        rounding=lambda r, z, a, _: r.flushed(magnitude(z)),
+        lipschitz=lambda z, rad, _: (z + rad > 0).astype(np.float64),
+        slack=lambda r, z, a, _: _relu_slack(r, z, a, 0.0),
+    ),
+    "leaky_relu": Elementwise(
+        "leakyReLU", "(1 if Z > 0 else α)",
+        function=lambda z, slope: np.where(z > 0, z, z.dtype.type(slope) * z),
+        derivative=lambda z, a, slope: np.where(z > 0, z.dtype.type(1), z.dtype.type(slope)),
+        rounding=lambda r, z, a, slope: np.where(
+            z < 0, r.gamma(3) * a + r.omega, r.flushed(magnitude(z))
+        ),
+        lipschitz=lambda z, rad, slope: np.where(z + rad > 0, max(1.0, abs(slope)), abs(slope)),
+        slack=_relu_slack,
+    ),
+    "sigmoid": Elementwise(
+        "σ", "A(1−A)",
+        function=_sigmoid,
+        derivative=lambda z, a, _: a * (1 - a),
+        rounding=lambda r, z, a, _: r.tau("sigmoid") * a + r.omega,
+        lipschitz=_sigmoid_steepest,
+        slack=_sigmoid_slack,
+    ),
+    "tanh": Elementwise(
+        "tanh", "(1−A²)",
+        function=lambda z, _: np.tanh(z),
+        derivative=lambda z, a, _: 1 - a * a,
+        rounding=lambda r, z, a, _: r.tau("tanh") * a + r.omega,
+        lipschitz=_tanh_steepest,
+        slack=_tanh_slack,
+    ),
+    "softmax": Softmax(),
+}  # fmt: skip

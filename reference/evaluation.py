@@ -1,0 +1,105 @@
+"""Evaluate the table: exactly, with a bound for every value, from whatever values are given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from gradparity.reference import exact
+from gradparity.reference.bounds import Ball, Rounding, rounding
+from gradparity.reference.formulas import Row, rows_by_name, table
+from gradparity.reference.problem import Array, Problem
+
+
+class Working:
+    """The arithmetic of the working precision: what the ``numpy`` engine runs."""
+
+    def product(self, P: Array, Q: Array) -> Array:
+        """Return ``P Q``."""
+        return np.matmul(P, Q)
+
+    def sum(self, x: Array) -> Array:
+        """Return the sum over the samples."""
+        return np.sum(x, axis=-1, keepdims=True)
+
+
+class Exact:
+    """Arithmetic far finer than the working precision."""
+
+    def __init__(self, r: Rounding) -> None:
+        self.wide = r.wide
+
+    def product(self, P: Array, Q: Array) -> Array:
+        """Return ``P Q`` in the wide type."""
+        return exact.product(P, Q, self.wide)
+
+    def sum(self, x: Array) -> Array:
+        """Return the sum over the samples in the wide type."""
+        return np.sum(x, axis=-1, keepdims=True, dtype=self.wide)
+
+
+class Evaluation:
+    """Every quantity as a ball: exact where it is given, else computed from its row's inputs, recursively.
+
+    With an engine's own values given, each row is judged on its own. With only data and weights given, the balls
+    are the reference from end to end, and their radii bound what a whole correct program may differ by.
+    """
+
+    def __init__(self, r: Rounding, rows: tuple[Row, ...], given: Mapping[str, Array]) -> None:
+        self.r, self.rows = r, rows_by_name(rows)
+        self.on = Exact(r)
+        exactly = np.float64 if r.dtype == "float32" else None
+        self.given = {name: Ball(x.astype(exactly) if exactly else x) for name, x in given.items()}
+        self.computed: dict[str, Ball] = {}
+
+    def ball(self, name: str) -> Ball:
+        """Return the given value of `name`, or compute it. Raises KeyError for a name that no row has."""
+        if name in self.given:
+            return self.given[name]
+        if name not in self.computed:
+            self.computed[name] = self.evaluate(self.rows[name])
+        return self.computed[name]
+
+    def evaluate(self, row: Row, **replaced: Ball) -> Ball:
+        """Compute `row` from its inputs, of which some may be `replaced`."""
+        inputs = [replaced[name] if name in replaced else self.ball(name) for name in row.inputs]
+        if not row.products:
+            inputs = [x._replace(mid=x.mid.astype(self.r.wide, copy=False)) for x in inputs]
+        mid = row.compute(self.on, *(x.mid for x in inputs))
+        rad, var = row.bound(self.r, mid, *inputs)
+        if any(np.isposinf(x.rad).any() for x in inputs):
+            # Where an input may be anything, 0·∞ in the radius means that so may the result.
+            rad = np.where(np.isnan(rad), np.inf, rad)
+        return Ball(mid, rad, var)
+
+    def candidates(self, name: str) -> Iterator[Ball]:
+        """Yield the ball of every formula that a correct engine may use for `name`, from the given values.
+
+        An engine that gives both ``Z_l`` and ``A_l`` may take a derivative from either.
+        """
+        row = self.rows[name]
+        for formula in (row, *row.alternatives):
+            yield self.evaluate(formula)
+        if not name.startswith("delta"):
+            return
+        A, Z = "A" + name.removeprefix("delta"), "Z" + name.removeprefix("delta")
+        if A in self.given and Z in self.given:
+            from_Z = self.evaluate(self.rows[A])
+            for formula in (row, *row.alternatives):
+                if A in formula.inputs:
+                    yield self.evaluate(formula, **{A: from_Z})
+
+
+def problem_rows(problem: Problem) -> tuple[Row, ...]:
+    """Return the table of `problem`."""
+    return table(problem.X.shape[0], problem.layers, problem.loss, problem.learning_rate)
+
+
+def reference(problem: Problem) -> Evaluation:
+    """Return the reference from end to end at the initial weights, on the first batch: arrays ``(1, rows, columns)``."""
+    X, Y = problem.batch(0)
+    given = {"X": X[None], "Y": Y[None]}
+    for l, (W, b) in enumerate(zip(problem.W, problem.b, strict=True), start=1):
+        given |= {f"W{l}": W[None], f"b{l}": b[None]}
+    return Evaluation(rounding(problem.dtype), problem_rows(problem), given)

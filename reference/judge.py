@@ -1,0 +1,163 @@
+"""Judge one engine on one problem: every quantity of both programs, in the order of computation.
+
+Each row of the *probed* program is judged on its own, from the engine's own inputs. The *plain* program's loss and
+gradients, where their bits are the probed program's, have been judged thereby; otherwise they are judged from end to end.
+Its updated weights are judged from its own gradients.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from gradparity.reference.bounds import rounding
+from gradparity.reference.compare import against, best, merged, summed_up
+from gradparity.reference.evaluation import Evaluation, problem_rows, reference
+from gradparity.reference.formulas import Row
+from gradparity.reference.problem import Array, Problem
+from gradparity.reference.verdict import Finding, Verdict
+
+PLAIN, PROBED = "plain", "probed"
+
+
+class Steps(Protocol):
+    """Consecutive steps with the same batch size; see `gradparity.adapters.outcome.Chunk`."""
+
+    first_step: int
+    steps: int
+    weights: Mapping[str, Array]
+    plain: Mapping[str, Array]
+    probed: Mapping[str, Array]
+
+
+class Oracle:
+    """What all engines that run one problem are compared with; computed once, when it is first asked for."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.rows = problem_rows(problem)
+        self.r = rounding(problem.dtype)
+        self.lock = threading.RLock()
+
+    @cached_property
+    def reference(self) -> Evaluation:
+        """The reference from end to end at the initial weights."""
+        return reference(self.problem)
+
+    def expected_names(self, program: str) -> tuple[str, ...]:
+        """Return the quantities of `program`, in the order of computation."""
+        names = [row.name for row in self.rows]
+        if program == PROBED:
+            return tuple(name for name in names if not name.endswith("_next"))
+        return tuple(name for name in names if name == "loss" or name.startswith(("dW", "db")) or name.endswith("_next"))
+
+
+class Judge:
+    """Collects the chunks of one cell; `findings` sums them up."""
+
+    def __init__(self, oracle: Oracle) -> None:
+        self.oracle = oracle
+        self.found: dict[tuple[str, str], Finding] = {}
+
+    def add(self, chunk: Steps) -> None:
+        """Judge the steps of `chunk`; chunks come in order."""
+        with np.errstate(all="ignore"):
+            for finding in _chunk_findings(self.oracle, chunk):
+                key = (finding.program, finding.quantity)
+                self.found[key] = merged(self.found[key], finding) if key in self.found else finding
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Return one finding for each quantity of each program, in the order of computation."""
+        programs = [p for p in (PROBED, PLAIN) if any(key[0] == p for key in self.found)] or [PLAIN]
+        rows = {row.name: row for row in self.oracle.rows}
+        return tuple(
+            self.found.get((program, name), Finding(program, name, Verdict.NOT_GIVEN, rows[name].formula))
+            for program in programs
+            for name in self.oracle.expected_names(program)
+        )
+
+
+def _chunk_findings(oracle: Oracle, chunk: Steps) -> list[Finding]:
+    problem, r = oracle.problem, oracle.r
+    batches = [problem.batch(step) for step in range(chunk.first_step, chunk.first_step + chunk.steps)]
+    m = batches[0][0].shape[1]
+    given = {"X": np.stack([X for X, _ in batches]), "Y": np.stack([Y for _, Y in batches]), **chunk.weights}
+    probed, bad = _well_formed(oracle, chunk.probed, m, PROBED)
+    local = Evaluation(r, oracle.rows, given | probed)
+    by_name = {}
+    for name, value in probed.items():
+        finding = _blank(local.rows[name], PROBED, "row")
+        by_name[name] = summed_up(r, best(value, local.candidates(name)), finding, chunk.first_step)
+    plain, bad_plain = _well_formed(oracle, chunk.plain, m, PLAIN)
+    whole = _Whole(oracle, chunk, given)
+    updates = Evaluation(r, oracle.rows, given | plain)
+    found = [*by_name.values(), *bad, *bad_plain]
+    for name, value in plain.items():
+        if name.endswith("_next"):
+            gradient = "d" + name.removesuffix("_next")
+            evaluation, basis = (updates, "row") if gradient in plain else (whole.evaluation, "end to end")
+            finding = _blank(local.rows[name], PLAIN, basis)
+            finding = summed_up(r, against(value, evaluation.ball(name)), finding, chunk.first_step)
+        elif name in by_name and _same_bits(value, probed[name]):
+            finding = replace(by_name[name], program=PLAIN, basis="same bits")
+        else:
+            finding = _blank(local.rows[name], PLAIN, "end to end")
+            finding = summed_up(r, best(value, whole.evaluation.candidates(name)), finding, chunk.first_step)
+        found.append(_with_difference(oracle, chunk, finding, value))
+    return found
+
+
+class _Whole:
+    """The reference from end to end at the weights of this chunk; shared by all engines at the initial weights."""
+
+    def __init__(self, oracle: Oracle, chunk: Steps, given: Mapping[str, Array]) -> None:
+        self.oracle, self.chunk, self.given = oracle, chunk, given
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        if self.chunk.first_step == 0 and self.chunk.steps == 1:
+            return self.oracle.reference
+        return Evaluation(self.oracle.r, self.oracle.rows, self.given)
+
+
+def _blank(row: Row, program: str, basis: str) -> Finding:
+    return Finding(program, row.name, Verdict.WITHIN, row.formula, basis=basis)
+
+
+def _same_bits(a: Array, b: Array) -> bool:
+    return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
+
+
+def _well_formed(
+    oracle: Oracle, arrays: Mapping[str, Array], m: int, program: str
+) -> tuple[dict[str, Array], list[Finding]]:
+    """Split `arrays` into those of the right shape and dtype, in the order of the table, and findings on the others."""
+    good, bad = {}, []
+    for row in oracle.rows:
+        if row.name not in arrays:
+            continue
+        value = arrays[row.name]
+        shape = tuple(m if size == "m" else size for size in row.shape)
+        if value.shape[1:] != shape:
+            note = f"shape {value.shape[1:]}, expected {shape}"
+        elif value.dtype != oracle.problem.dtype:
+            note = f"dtype {value.dtype}, expected {oracle.problem.dtype}"
+        else:
+            good[row.name] = value
+            continue
+        bad.append(Finding(program, row.name, Verdict.WRONG, row.formula, steps=1, first_wrong_step=1, wrong=1, note=note))
+    return good, bad
+
+
+def _with_difference(oracle: Oracle, chunk: Steps, finding: Finding, value: Array) -> Finding:
+    """Add how far a gradient is from the reference's at the initial weights: the comparison that people ask for first."""
+    if chunk.first_step != 0 or not finding.quantity.startswith(("dW", "db", "loss")):
+        return finding
+    with oracle.lock:
+        mid = oracle.reference.ball(finding.quantity).mid
+    return replace(finding, difference=float(np.max(np.abs(value[:1] - mid), initial=0.0)))

@@ -1,0 +1,175 @@
+"""The bounds of the losses' terms and gradients. docs/mathematics.md derives each.
+
+Each function takes the precision, the output activation as a ball, the targets, and the value that it bounds, and
+returns what its own rounding adds and what it inherits from the output activation.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from gradparity.reference.bounds import Ball, Rounding, magnitude
+from gradparity.reference.problem import Array
+from gradparity.reference.softmax import Softmax, total
+
+
+class Terms(NamedTuple):
+    """The error of each term: by its own rounding, and inherited (radius, variance)."""
+
+    own: Array
+    rad: Array | float
+    var: Array | float
+
+
+def _weighted(y: Array, x: Array) -> Array:
+    """Return ``y x`` with ``0·∞ = 0``: a term with weight 0 has no error."""
+    return np.where(y == 0, 0.0, y * x)
+
+
+def _inherited(y: Array, spread: Array) -> Array:
+    """Return ``y·spread``, infinite where the spread is, even for ``y = 0``: literal code meets ``0·∞`` there."""
+    return np.where(np.isinf(spread), np.inf, y * spread)
+
+
+def _log_spread(a: Array, rad: Array | float) -> Array:
+    """Return the largest ``|log(a ± rad) − log a|``, infinite once 0 is within reach."""
+    return -np.log1p(-np.minimum(rad / a, 1.0))
+
+
+def _inverse_spread(a: Array, rad: Array | float) -> Array:
+    """Return the largest ``|1/(a ± rad) − 1/a|``, infinite once 0 is within reach."""
+    return np.where(a > rad, rad / (a * np.maximum(a - rad, 0.0)), np.inf)
+
+
+def _unless_flushed(r: Rounding, a: Array, own: Array) -> Array:
+    """Return `own`, infinite where `a` is subnormal: an engine that reads it as 0 meets the singularity."""
+    return np.where((a < r.tiny) & (a > 0.0), np.inf, own)
+
+
+def bce_term(r: Rounding, a: Ball, y: Array, value: Array) -> Terms:
+    """``(τ + γ₄)ℓ + 2u(1−y)(1+τ) + 2ω``: the logarithms, and ``1 − a`` rounded before its logarithm."""
+    A, tau = magnitude(a.mid), r.tau("log")
+    inherited: Array | float = 0.0
+    if not a.exact:
+        inherited = _inherited(y, _log_spread(A, a.rad)) + _inherited(1 - y, _log_spread(1 - A, a.rad))
+    own = (tau + r.gamma(4)) * (magnitude(value) + inherited) + 2 * r.u * (1 - y) * (1 + tau) + 2 * r.omega
+    slope = 0.0 if a.exact else _weighted(y, 1 / A) + _weighted(1 - y, 1 / (1 - A))
+    return Terms(_unless_flushed(r, A, own), inherited, slope * slope * a.var)
+
+
+def bce_gradient(r: Rounding, a: Ball, y: Array, value: Array) -> Terms:
+    """``γ₆(y/a + (1−y)/(1−a)) + ω``."""
+    A = magnitude(a.mid)
+    S = _weighted(y, 1 / A) + _weighted(1 - y, 1 / (1 - A))
+    inherited: Array | float = 0.0
+    curvature: Array | float = 0.0
+    if not a.exact:
+        inherited = _inherited(y, _inverse_spread(A, a.rad)) + _inherited(1 - y, _inverse_spread(1 - A, a.rad))
+        curvature = _weighted(y, 1 / A**2) + _weighted(1 - y, 1 / (1 - A) ** 2)
+    own = r.gamma(6) * (S + inherited) + r.omega
+    return Terms(_unless_flushed(r, A, own), inherited, curvature * curvature * a.var)
+
+
+def bce_logits_term(r: Rounding, z: Ball, y: Array, value: Array) -> Terms:
+    """``γ₄(|z|(1+|y|) + t) + (2τ+τ²)t + 2ω``, ``t = log(1+e^−|z|)``: not relative to ℓ, engines lose ``e^−|z|``."""
+    Z, tau = magnitude(z.mid), r.tau("softplus")
+    t = np.log1p(np.exp(-Z))
+    D = np.maximum(1 - y, y)
+    own = r.gamma(4) * ((Z + z.rad) * (1 + np.abs(y)) + t) + (2 * tau + tau * tau) * t + 2 * r.omega
+    return Terms(own, D * z.rad, D * D * z.var)
+
+
+def bce_logits_gradient(r: Rounding, z: Ball, y: Array, value: Array) -> Terms:
+    """Bound ``(1−y)σ(z) − yσ(−z)``, also where an engine computes ``σ(z) − y`` or by way of ``log σ``.
+
+    ``τσ(z) + ω + u|D| + M(τ + 2τ log(1+e^−|z|) + 2u + 1.01·min(u|z|, e^−|z|))``, ``M = (1−y)σ(z) + yσ(−z)``.
+    """
+    Z, tau = magnitude(z.mid), r.tau("exp")
+    e = np.exp(-Z)
+    small, large = e / (1 + e), 1 / (1 + e)
+    positive = z.mid >= 0
+    up, down = np.where(positive, large, small), np.where(positive, small, large)
+    M = (1 - y) * up + y * down
+    nearest = np.exp(-np.maximum(Z - z.rad, 0.0))
+    steepest = nearest / np.square(1 + nearest)
+    own = (
+        tau * up + r.omega + r.u * magnitude(value)
+        + M * (tau + 2 * tau * np.log1p(e) + 2 * r.u + 1.01 * np.minimum(r.u * Z, e))
+    )  # fmt: skip
+    return Terms(own + (tau + 2 * r.u) * steepest * z.rad, steepest * z.rad, steepest * steepest * z.var)
+
+
+def cce_term(r: Rounding, a: Ball, y: Array, value: Array) -> Terms:
+    """``(τ + γ_{n+2}) Σ y|log a| + (n+2)ω``."""
+    A, n = magnitude(a.mid), a.mid.shape[-2]
+    inherited = 0.0 if a.exact else total(_inherited(y, _log_spread(A, a.rad)))
+    size = total(_weighted(y, np.abs(np.log(A)))) + inherited
+    own = (r.tau("log") + r.gamma(n + 2)) * size + (n + 2) * r.omega
+    flushed = total(_unless_flushed(r, A, np.zeros_like(A)))
+    var = 0.0 if a.exact else total(np.square(_weighted(y, 1 / A)) * a.var)
+    return Terms(own + flushed, inherited, var)
+
+
+def cce_gradient(r: Rounding, a: Ball, y: Array, value: Array) -> Terms:
+    """``γ₄ y/a + ω``."""
+    A = magnitude(a.mid)
+    inherited = 0.0 if a.exact else _inherited(y, _inverse_spread(A, a.rad))
+    own = r.gamma(4) * (_weighted(y, 1 / A) + inherited) + r.omega
+    var = 0.0 if a.exact else np.square(_weighted(y, 1 / A**2)) * a.var
+    return Terms(_unless_flushed(r, A, own), inherited, var)
+
+
+def cce_logits_term(r: Rounding, z: Ball, y: Array, value: Array) -> Terms:
+    """Bound ``−Σ y log softmax(z)``, also where an engine computes ``logsumexp(z) − z_y``."""
+    Z, n, tau = np.asarray(z.mid, dtype=np.float64), z.mid.shape[-2], r.tau("log")
+    largest = Z.max(axis=-2, keepdims=True)
+    s = largest - Z
+    S = total(np.exp(-s))
+    p, lS = np.exp(-s) / S, np.log(S)
+    each = r.u * (2 * s + total(p * s) * (1 + 2 * r.u) + lS) * (1 + 4 * r.u) + 1.0001 * (tau + r.gamma(n)) + tau * lS
+    own = total(y * each) + r.gamma(n + 2) * total(y * (s + lS)) + (n + 2) * r.omega
+    logits = total(y * np.abs(Z))
+    own = own + total(y) * r.u * (2 * np.abs(largest) + lS) + 2 * r.u * logits + r.gamma(n) * logits
+    spread = z.rad + (np.max(z.rad, axis=-2, keepdims=True) if isinstance(z.rad, np.ndarray) else z.rad)
+    inherited = total(y * spread)
+    var = total(np.square(p * total(y) - y) * z.var)
+    return Terms(own + (tau + r.gamma(n + 4)) * inherited, inherited, var)
+
+
+def cce_logits_gradient(r: Rounding, z: Ball, y: Array, value: Array) -> Terms:
+    """Bound ``softmax(z) Σy − y`` by the bound of softmax, and ``u|D|`` for the difference."""
+    p, weight = (value + y) / total(y), total(y)
+    own = Softmax().value_bound(r, Ball(z.mid), p, 0.0)
+    full = Softmax().value_bound(r, z, p, 0.0)
+    inherited = np.maximum(full.rad - own.rad, 0.0) * weight
+    difference = r.u * (magnitude(value) + inherited)
+    return Terms(own.rad * weight + difference, inherited, np.maximum(full.var - own.var, 0.0) * weight * weight)
+
+
+def squared_term(r: Rounding, a: Ball, y: Array, value: Array, c: float) -> Terms:
+    """``γ₃ℓ + ω``, for ``c (a − y)²``."""
+    distance = np.sqrt(magnitude(value) / c)
+    inherited = c * (2 * distance * a.rad + np.square(a.rad))
+    own = r.gamma(3) * (magnitude(value) + inherited) + r.omega
+    return Terms(own, inherited, np.square(2 * c * distance) * a.var)
+
+
+def squared_gradient(r: Rounding, a: Ball, y: Array, value: Array, c: float) -> Terms:
+    """``u|D|``, for ``c (a − y)``."""
+    return Terms(r.u * (magnitude(value) + c * a.rad), c * np.asarray(a.rad), c * c * np.asarray(a.var))
+
+
+def matched_gradient(r: Rounding, a: Ball, y: Array, classes: bool) -> Terms:
+    """Bound ``A ΣY − Y``, also where an engine computes ``∂L/∂A ⊙ f′`` from A.
+
+    ``γ₈(y(1−a) + (1−y)a)`` for sigmoid, ``γ_{n+8}(y + aΣy)`` for softmax.
+    """
+    A = magnitude(a.mid) + a.rad
+    if classes:
+        weight = total(y)
+        own = r.gamma(a.mid.shape[-2] + 8) * (y + A * weight)
+        return Terms(own, a.rad * weight, a.var * weight * weight)
+    own = r.gamma(8) * (y * (np.maximum(1 - magnitude(a.mid), 0.0) + a.rad) + (1 - y) * A)
+    return Terms(own, np.asarray(a.rad), np.asarray(a.var))

@@ -1,0 +1,73 @@
+"""Bounds of whole rows that are not a plain product or an activation: losses, their gradients, the update."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gradparity.reference.bounds import Ball, Error, Rounding, magnitude, overflowing, rounded
+from gradparity.reference.loss_bounds import Terms, matched_gradient
+from gradparity.reference.problem import Array, Loss
+
+if TYPE_CHECKING:
+    from gradparity.reference.losses import LossFunction
+
+
+def transposed(x: Ball) -> Ball:
+    """Return the ball of the transpose."""
+    return Ball(*(part if isinstance(part, float) else np.swapaxes(part, -1, -2) for part in x))
+
+
+def _divisor(loss: Loss, Y: Ball) -> int:
+    return loss.divisor(Y.mid.shape[-2], Y.mid.shape[-1])
+
+
+def loss_bound(r: Rounding, J: LossFunction, loss: Loss, A: Ball, Y: Ball) -> Error:
+    """Bound ``(1/N) Σ ℓ`` over M terms: ``(1/N)[Σe + γ_{M+6}(Σ|ℓ| + Σe)] + Mω/N + ω``."""
+    N, y = _divisor(loss, Y), Y.mid.astype(np.float64)
+    a = A._replace(mid=A.mid.astype(np.float64))
+    value = (J.limit or J.term)(a.mid, y)
+    own, inherited, var = J.term_error(r, a, y, value)
+    size, M = magnitude(value), value.shape[-2] * value.shape[-1]
+
+    def add(x: Array | float) -> Array:
+        return np.sum(np.broadcast_to(x, value.shape), axis=(-2, -1), keepdims=True)
+
+    errors, sizes = add(own) + add(inherited), add(size)
+    total = (errors + r.gamma(M + 6) * (sizes + errors)) / N
+    spread = (add(np.square(own / 4)) + add(var)) / N**2
+    summed = r.u**2 * (M + 6) * (np.square(sizes) + add(size * size)) / N**2
+    return Error(overflowing(r, sizes, total + M * r.omega / N + r.omega), spread + summed + r.omega**2)
+
+
+def cotangent_bound(r: Rounding, J: LossFunction, loss: Loss, A: Ball, Y: Ball) -> Error:
+    """Bound ``D/N``: ``(e_D + γ₆(|D| + e_D))/N + ω``."""
+    y = Y.mid.astype(np.float64)
+    D = J.gradient(A.mid, Y.mid).astype(np.float64)
+    return _divided(r, D, J.gradient_error(r, A, y, D), _divisor(loss, Y))
+
+
+def matched_bound(r: Rounding, J: LossFunction, loss: Loss, A: Ball, Y: Ball) -> Error:
+    """Bound ``(A ΣY − Y)/N`` likewise."""
+    y = Y.mid.astype(np.float64)
+    weight = y.sum(axis=-2, keepdims=True) if J.classes else 1.0
+    D = A.mid * weight - Y.mid
+    return _divided(r, D, matched_gradient(r, A, y, J.classes), _divisor(loss, Y))
+
+
+def _divided(r: Rounding, D: Array, terms: Terms, N: int) -> Error:
+    size = magnitude(D)
+    own = (terms.own + r.gamma(6) * (size + terms.own + terms.rad)) / N + r.omega
+    error = rounded(r, own, np.asarray(terms.rad) / N, np.asarray(terms.var) / N**2)
+    return Error(overflowing(r, size, error.rad), error.var)
+
+
+def update_bound(r: Rounding, learning_rate: float, value: Array, w: Ball, dw: Ball) -> Error:
+    """Bound ``w − η dw``: ``3uη|dw| + u(|w_next| + 3uη|dw|) + ω``; η rounded or not, fused or not."""
+    eta = abs(learning_rate)
+    inherited = np.asarray(w.rad + eta * dw.rad)
+    step = 3 * r.u * eta * (magnitude(dw.mid) + dw.rad)
+    local = step + r.u * (magnitude(value) + inherited + step) + r.omega
+    error = rounded(r, local, inherited, np.asarray(w.var + eta * eta * dw.var))
+    return Error(overflowing(r, magnitude(value), error.rad), error.var)

@@ -1,0 +1,65 @@
+"""Softmax over the outputs (rows), which is not elementwise: value, pullback and bound side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log
+
+import numpy as np
+
+from gradparity.reference.bounds import Ball, Error, Rounding, magnitude
+from gradparity.reference.problem import Array
+
+
+def total(x: Array) -> Array:
+    """Return the sum over the outputs, kept as one row."""
+    return np.sum(x, axis=-2, keepdims=True)
+
+
+@dataclass(frozen=True)
+class Softmax:
+    """``p_i = exp(z_i − max z) / Σ_k exp(z_k − max z)`` in each column."""
+
+    symbol: str = "softmax"
+    derivative_formula: str = "(∂A/∂Z)ᵀ"
+
+    def value(self, z: Array, slope: float) -> Array:
+        """Return ``p``."""
+        e = np.exp(z - z.max(axis=-2, keepdims=True))
+        return e / total(e)
+
+    def pullback(self, g: Array, z: Array, a: Array, slope: float) -> Array:
+        """Return ``δ_i = p_i (g_i − Σ_k p_k g_k)``, the Jacobian's transpose times g."""
+        return a * (g - total(a * g))
+
+    def value_bound(self, r: Rounding, z: Ball, a: Array, slope: float) -> Error:
+        """Bound ``p`` by the relative error of each exponential and of the sum; at most all of it."""
+        p, n = magnitude(a), a.shape[-2]
+        s = magnitude(z.mid - z.mid.max(axis=-2, keepdims=True))
+        own = (
+            r.u * (2 * s + 2 * total(p * s) + 2 * log(n)) + 2 * r.tau("exp") * (1 + log(n)) + r.gamma(n + 4)
+        )
+        spread = z.rad + (np.max(z.rad, axis=-2, keepdims=True) if isinstance(z.rad, np.ndarray) else z.rad)
+        relative = np.expm1(np.minimum(own + spread, 50.0))
+        rad = np.minimum(p * relative, 1 + r.gamma(n + 4)) + r.omega
+        local = p * np.expm1(np.minimum(own, 50.0)) / 4 + r.omega
+        inherited = p * p * (z.var + (total(p * p * z.var) if isinstance(z.var, np.ndarray) else 0.0))
+        return Error(rad, local * local + inherited)
+
+    def pullback_bound(self, r: Rounding, g: Ball, z: Ball, a: Ball, slope: float) -> Error:
+        """Bound `pullback`: ``γ_{n+4} p(|g| + Σp|g|) + (n+1)ω``, and what g and p inherit, term by term."""
+        p, G, n = magnitude(a.mid), magnitude(g.mid), a.mid.shape[-2]
+        high_p, high_G = p + a.rad, G + g.rad
+        inherited = (
+            p * (g.rad + total(p * g.rad))
+            + a.rad * (high_G + total(high_p * high_G))
+            + p * total(a.rad * high_G)
+        )
+        local = r.gamma(n + 4) * high_p * (high_G + total(high_p * high_G)) + (n + 1) * r.omega
+        centred = g.mid - total(a.mid * g.mid)
+        inherited_var = (
+            p * p * (g.var + total(p * p * g.var))
+            + a.var * np.square(magnitude(centred))
+            + p * p * total(a.var * G * G)
+        )
+        return Error(local + inherited, np.square(local / 4) + inherited_var)
