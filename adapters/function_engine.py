@@ -132,7 +132,8 @@ def _trace(returned: object, known: tuple[str, ...], dtype: str) -> dict[str, Ar
         raise TypeError(f"the engine returned {type(returned).__name__}, not a dictionary from names to arrays")
     for name in returned:
         if name not in known:
-            raise ValueError(f"the engine returned {name!r}, which is no quantity of this network{nearest(str(name), known)}")
+            hint = nearest(str(name), known)
+            raise ValueError(f"the engine returned {name!r}, which is no quantity of this network{hint}")
     return {name: _array(name, value, dtype) for name, value in returned.items()}
 
 
@@ -141,8 +142,8 @@ def _array(name: str, value: Any, dtype: str) -> Array:
     a = np.array(value, dtype=None if hasattr(value, "dtype") else dtype, order="C")
     if a.dtype.hasobject:
         raise TypeError(f"{name} came back as {type(value).__name__}, which holds no numbers")
-    is_vector = a.ndim == 1 and name[0] in "bd" and name[:2] != "de"
-    return a.reshape(-1, 1) if a.ndim == 0 or is_vector else a
+    is_bias = name.lstrip("d").startswith("b")
+    return a.reshape(-1, 1) if a.ndim == 0 or (a.ndim == 1 and is_bias) else a
 
 
 def _next(name: str, W: Array, trace: Mapping[str, Array], problem: Problem) -> Array | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Mapping
+from importlib import metadata
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -108,12 +109,10 @@ class Jax:
 
     def environment(self) -> Mapping[str, str]:
         """Return versions, device, threads, and the flags that change numerics."""
-        import jaxlib
-
         config = self.jax.config
         facts = {
             "jax": self.jax.__version__,
-            "jaxlib": jaxlib.__version__,
+            "jaxlib": metadata.version("jaxlib"),
             "numpy": np.__version__,
             "device": f"{self.device.platform} ({platform.machine()})",
             "NPROC": os.environ["NPROC"],
@@ -180,20 +179,27 @@ class Probed:
     """The same forward pass, with a zero added to every Z and A."""
 
     def __init__(self, jax: Jax, network: Network) -> None:
-        self.put, self.network = jax.put, network
-        self.value_and_grad = jax.wrapped(jax.jax.value_and_grad(jax.loss(network), argnums=(0, 1), has_aux=True))
+        self.put, zeros = jax.put, jax.jax.numpy.zeros
+        value_and_grad = jax.jax.value_and_grad(jax.loss(network), argnums=(0, 1), has_aux=True)
+
+        def probed(params: Pairs, X: JaxArray, Y: JaxArray) -> tuple[Any, Any]:
+            # Constants to the compiler, which leaves the additions out again: as arguments they would keep it
+            # from simplifying what it simplifies in the plain program, as y/(1/(1+e)) to y(1+e).
+            shapes = [(len(X), layer.units) for layer in network.layers]
+            added = [(zeros(shape, X.dtype), zeros(shape, X.dtype)) for shape in shapes]
+            return value_and_grad(params, added, X, Y)  # type: ignore[no-any-return]
+
+        self.probed = jax.wrapped(probed)
 
     def __call__(self, weights: Pairs, X: Array, Y: Array, /) -> Mapping[str, Any]:
         """Compute the step at `weights`: samples are rows, kernels ``(n_in, n_out)``."""
-        shapes = [(len(X), layer.units) for layer in self.network.layers]
-        zeros = [(np.zeros(shape, X.dtype), np.zeros(shape, X.dtype)) for shape in shapes]
         params = [tuple(pair) for pair in weights]
-        (loss, seen), (d_params, d_zeros) = self.value_and_grad(*self.put((params, zeros, X, Y)))
-        trace = {}
+        (loss, seen), (d_params, d_zeros) = self.probed(*self.put((params, X, Y)))
+        trace = dict[str, JaxArray]()
         for l, (Z, A) in enumerate(seen, 1):
             trace |= {f"Z{l}": Z, f"A{l}": A}
         trace["loss"] = loss
-        for l in range(len(shapes), 0, -1):
+        for l in range(len(seen), 0, -1):
             (delta, dA), (dW, db) = d_zeros[l - 1], d_params[l - 1]
             trace |= {f"dA{l}": dA, f"delta{l}": delta, f"dW{l}": dW, f"db{l}": db}
         return trace

@@ -173,9 +173,7 @@ class _Given:
     def named(self) -> dict[str, Array]:
         """Return every array by its textbook name."""
         return {"X": self.X, "Y": self.Y} | {
-            f"{name}{l}": a
-            for l, pair in enumerate(self.weights, 1)
-            for name, a in zip("Wb", pair, strict=True)
+            f"{name}{l}": a for l, pair in enumerate(self.weights, 1) for name, a in zip("Wb", pair, strict=True)
         }
 
 

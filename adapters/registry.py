@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import symtable
+import tokenize
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -151,11 +152,10 @@ def _from_file(name: str) -> Engine:
     path, _, function = name.rpartition(":")
     file = Path(path)
     try:
-        source = file.read_bytes()
+        with tokenize.open(file) as source:
+            names = symtable.symtable(source.read(), str(file), "exec").get_symbols()
     except OSError as error:
         raise InputError(f"engine {name!r}: cannot read {file.absolute()}: {error.strerror}") from None
-    try:
-        names = symtable.symtable(source, str(file), "exec").get_symbols()
     except (SyntaxError, ValueError) as error:
         raise InputError(f"engine {name!r}: {file} is not valid Python: {error}") from None
     defined = [symbol.get_name() for symbol in names if symbol.is_assigned() or symbol.is_imported()]

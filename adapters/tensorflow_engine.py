@@ -139,7 +139,7 @@ class _Tensorflow:
         probed_step = self._compile_step(functools.partial(_probed_step, network))
 
         def probe(weights: Pairs, X: Array, Y: Array) -> Mapping[str, Any]:
-            zeros = [[tf.zeros((len(X), layer.units), X.dtype)] * 2 for layer in network.layers]
+            zeros = [[tf.zeros((len(X), layer.units), X.dtype) for _ in "ZA"] for layer in network.layers]
             kept = [[tf.constant(a) for a in pair] for pair in weights]
             given: Mapping[str, Any] = probed_step(kept, zeros, tf.constant(X), tf.constant(Y))
             return given

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-
 from gradparity.adapters.protocol import Unsupported
 
 DEFAULT_COMPILER = {"darwin": "clang++", "win32": "cl"}

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from gradparity.adapters.protocol import Network, Pairs, PlainProgram, Probe, Unsupported
+from gradparity.adapters.protocol import Network, Pairs, PlainProgram, Probe
 from gradparity.adapters.torch_compile import compiled, compiler
 from gradparity.reference.problem import Array, Layer, Loss
 
@@ -163,16 +163,16 @@ class Autograd(PlainProgram):
 
     def weights(self) -> Pairs:
         """Read the weights back from the module."""
-        return pairs(t.clone() for t in self.net.state_dict().values())
+        return pairs(t.clone().numpy() for t in self.net.state_dict().values())
 
     def step(self, X: Array, Y: Array) -> tuple[Any, Pairs]:
         """Make one update; the gradients are those that the optimizer was given."""
         self.optimizer.zero_grad()
         loss = self.loss(self.tensor(X), self.tensor(Y))
         loss.backward()
-        gradients = pairs(p.grad.clone() for p in self.net.parameters())
+        gradients = pairs(p.grad.clone().numpy() for p in self.net.parameters())
         self.optimizer.step()
-        return loss.detach(), gradients
+        return loss.detach().numpy(), gradients
 
 
 class Functional(PlainProgram):
@@ -193,13 +193,13 @@ class Functional(PlainProgram):
 
     def weights(self) -> Pairs:
         """Read the parameters back."""
-        return pairs(t.clone() for t in self.params.values())
+        return pairs(t.clone().numpy() for t in self.params.values())
 
     def step(self, X: Array, Y: Array) -> tuple[Any, Pairs]:
         """Make one update."""
         gradients, loss = self.grad_and_value(self.params, self.tensor(X), self.tensor(Y))
         self.params = {name: p - self.learning_rate * gradients[name] for name, p in self.params.items()}
-        return loss, pairs(gradients[name] for name in self.params)
+        return loss.numpy(), pairs(gradients[name].numpy() for name in self.params)
 
 
 class Probed:
@@ -211,7 +211,8 @@ class Probed:
         terms, F = LOSSES[network.loss.name], torch.torch.nn.functional
 
         def probed(params: Pairs, zeros: Pairs, X: Tensor, Y: Tensor) -> tuple[Tensor, Pairs]:
-            A, seen = X, list[tuple[Tensor, Tensor]]()
+            A: Tensor = X
+            seen: list[tuple[Tensor, Tensor]] = []
             for (W, b), (zero_Z, zero_A), f in zip(params, zeros, activations, strict=True):
                 Z = F.linear(A, W, b) + zero_Z
                 A = f(Z) + zero_A
@@ -227,11 +228,11 @@ class Probed:
         shapes = [(len(X), layer.units) for layer in self.network.layers]
         zeros = [(data[0].new_zeros(shape), data[0].new_zeros(shape)) for shape in shapes]
         (d_params, d_zeros), (loss, seen) = self.torch.gradients(self.probed, params, zeros, *data)
-        trace = {}
+        trace = dict[str, Tensor]()
         for l, (Z, A) in enumerate(seen, 1):
-            trace |= {f"Z{l}": Z.detach(), f"A{l}": A.detach()}
-        trace["loss"] = loss.detach()
+            trace |= {f"Z{l}": Z, f"A{l}": A}
+        trace["loss"] = loss
         for l in range(len(shapes), 0, -1):
             (delta, dA), (dW, db) = d_zeros[l - 1], d_params[l - 1]
             trace |= {f"dA{l}": dA, f"delta{l}": delta, f"dW{l}": dW, f"db{l}": db}
-        return trace
+        return {name: t.detach().numpy() for name, t in trace.items()}

@@ -9,7 +9,7 @@ import json
 import struct
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, BinaryIO, TypeAlias
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 
@@ -19,11 +19,13 @@ from gradparity.reference.problem import Array, Layer, Loss, Problem
 Message: TypeAlias = Task | Chunk | Ended | str
 """What crosses the border; a string is the handshake."""
 
+HELLO = "hello"
+
 MAGIC = b"GPAR"
 PREFIX = struct.Struct(">4sQ")
 
 
-def send(stream: BinaryIO, message: Message) -> None:
+def send(stream: IO[bytes], message: Message) -> None:
     """Write one message and flush. Raises `OSError` where the other side is gone."""
     arrays: list[Array] = []
     body = _PACK[type(message)](message, arrays)
@@ -35,9 +37,9 @@ def send(stream: BinaryIO, message: Message) -> None:
     stream.flush()
 
 
-def receive(stream: BinaryIO) -> Message:
+def receive(stream: IO[bytes]) -> Message:
     """Read one message. Raises `EOFError` where the stream ends before it does, `ValueError` for anything else."""
-    magic, length = PREFIX.unpack(_read(stream, PREFIX.size))
+    magic, length = PREFIX.unpack(_read(stream, PREFIX.size).tobytes())
     if magic != MAGIC:
         raise ValueError(f"not a message: it begins with {magic!r}")
     header = json.loads(_read(stream, length).tobytes())
@@ -46,9 +48,9 @@ def receive(stream: BinaryIO) -> Message:
     return message
 
 
-def _read(stream: BinaryIO, size: int) -> Array:
+def _read(stream: IO[bytes], size: int) -> Array:
     data = np.empty(size, np.uint8)
-    view, done = memoryview(data), 0
+    view, done = data.data, 0
     while done < size:
         count = stream.readinto(view[done:])  # type: ignore[attr-defined]
         if not count:
@@ -57,7 +59,7 @@ def _read(stream: BinaryIO, size: int) -> Array:
     return data
 
 
-def _read_array(stream: BinaryIO, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
+def _read_array(stream: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
     size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     return _read(stream, size).view(dtype).reshape(shape)
 
@@ -113,9 +115,7 @@ def _pack_chunk(chunk: Chunk, arrays: list[Array]) -> dict[str, Any]:
 
 
 def _unpack_chunk(body: dict[str, Any], arrays: list[Array]) -> Chunk:
-    named = {
-        name: {key: arrays[i] for key, i in body[name].items()} for name in ("weights", "plain", "probed")
-    }
+    named = {name: {key: arrays[i] for key, i in body[name].items()} for name in ("weights", "plain", "probed")}
     return Chunk(body["first_step"], body["steps"], **named)
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from gradparity.reference.bounds import SIGMAS, Ball, Error, Rounding, magnitude, rounded
+from gradparity.reference.bounds import SIGMAS, Ball, Error, Rounding, add, is_zero, magnitude, mul, rounded
 from gradparity.reference.problem import Array
 from gradparity.reference.softmax import Softmax
 
@@ -56,7 +56,7 @@ class Elementwise:
     derivative_formula: str
     function: Callable[[Array, float], Array]
     derivative: Callable[[Array, Array, float], Array]
-    rounding: Callable[[Rounding, Array, Array, float], Array]
+    rounding: Callable[[Rounding, Array, Array, float], Array | float]
     lipschitz: Callable[[Array, Array | float, float], Array]
     slack: Callable[[Rounding, Ball, Ball, float], Slack]
 
@@ -70,19 +70,21 @@ class Elementwise:
 
     def value_bound(self, r: Rounding, z: Ball, a: Array, slope: float) -> Error:
         """Bound ``f(z)``: its own rounding, and the error of z times the largest |f′| near it."""
+        if z.exact:
+            return Error(self.rounding(r, z.mid, magnitude(a), slope), None)
         steepest = self.lipschitz(z.mid, z.rad, slope)
-        inherited = np.asarray(steepest * z.rad)
+        inherited = mul(steepest, z.rad)
         local = self.rounding(r, z.mid, magnitude(a) + inherited, slope)
-        return rounded(r, local, inherited, np.square(steepest) * z.var)
+        return rounded(r, local, inherited, mul(np.square(steepest), z.var))
 
     def pullback_bound(self, r: Rounding, g: Ball, z: Ball, a: Ball, slope: float) -> Error:
         """Bound ``g f′``: ``e_g|f′| + (|g|+e_g)·slack``, and the rounding of the product."""
         F, G = magnitude(self.derivative(z.mid, a.mid, slope)), magnitude(g.mid)
-        slack = self.slack(r, z, a, slope)
-        inherited = g.rad * F + (G + g.rad) * slack.rad
-        floor = r.omega if np.any(slack.own) else 0.0
-        local = (G + g.rad) * slack.own + r.flushed(G) * F + floor
-        return rounded(r, local, inherited, F * F * g.var + G * G * slack.var)
+        slack, high = self.slack(r, z, a, slope), add(G, g.rad)
+        inherited = add(mul(g.rad, F), mul(high, slack.rad))
+        floor = 0.0 if is_zero(slack.own) else r.omega
+        local = add(mul(high, slack.own), mul(r.flushed(G), F), floor)
+        return rounded(r, local, inherited, add(mul(np.square(F), g.var), mul(np.square(G), slack.var)))
 
 
 def _sigmoid(z: Array, _: float) -> Array:
@@ -93,24 +95,27 @@ def _sigmoid(z: Array, _: float) -> Array:
 def _relu_slack(r: Rounding, z: Ball, a: Ball, slope: float) -> Slack:
     """Return the jump of f′ where the sign of z is open: within its radius of 0, or subnormal (flushed by some)."""
     distance, jump = magnitude(z.mid), 1.0 - slope
-    open_sign = (distance < r.tiny) & (distance > 0.0) | (distance <= z.rad) & (np.asarray(z.rad) > 0.0)
-    likely_open = (distance < SIGMAS * np.sqrt(z.var)) & (np.asarray(z.var) > 0.0)
-    own = np.where(z.mid > 0, 0.0, r.gamma(3) * slope) if slope else 0.0
+    open_sign = (distance < r.tiny) & (distance > 0.0)
+    own: Array | float = np.where(z.mid > 0, 0.0, r.gamma(3) * abs(slope)) if slope else 0.0
+    if z.exact:
+        return Slack(abs(jump) * open_sign if open_sign.any() else 0.0, 0.0, own)
+    open_sign |= (distance <= z.rad) & (z.rad > 0.0)
+    likely_open = (distance < SIGMAS * np.sqrt(z.var)) & (z.var > 0.0)
     return Slack(abs(jump) * open_sign, jump * jump * likely_open, own)
 
 
 def _sigmoid_slack(r: Rounding, z: Ball, a: Ball, slope: float) -> Slack:
     """Return the error of ``a(1−a)``: ``|1−2a| r_a + r_a²``, and γ₄ of it for the rounding."""
     t, F = magnitude(1 - 2 * a.mid), magnitude(a.mid * (1 - a.mid))
-    rad = t * a.rad + np.square(a.rad)
-    return Slack(rad, t * t * a.var, r.gamma(4) * (F + rad))
+    rad = add(mul(t, a.rad), mul(a.rad, a.rad))
+    return Slack(rad, mul(np.square(t), a.var), r.gamma(4) * add(F, rad))
 
 
 def _tanh_slack(r: Rounding, z: Ball, a: Ball, slope: float) -> Slack:
     """Return the error of ``1−a²``: ``2|a| r_a + r_a²``; and γ₄ of it and 3u|a|, as a² is rounded before 1 − a²."""
     t, F = magnitude(a.mid), magnitude(1 - a.mid * a.mid)
-    rad = 2 * t * a.rad + np.square(a.rad)
-    return Slack(rad, 4 * t * t * a.var, r.gamma(4) * (F + rad) + 3 * r.u * (t + a.rad))
+    rad = add(mul(2 * t, a.rad), mul(a.rad, a.rad))
+    return Slack(rad, mul(4 * np.square(t), a.var), r.gamma(4) * add(F, rad) + 3 * r.u * add(t, a.rad))
 
 
 def _nearest_to_zero(z: Array, rad: Array | float) -> Array:

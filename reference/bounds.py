@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gradparity.reference import coarse
 from gradparity.reference.problem import Array
 
 ULP_ALLOWANCE: dict[str, dict[str, float]] = {
@@ -38,7 +39,13 @@ class Ball(NamedTuple):
 
     mid: Array
     rad: Array | float = 0.0
-    var: Array | float = 0.0
+    own_var: Array | float | None = 0.0
+    """The variance; None stands for that of 4 standard deviations in `rad`, where nothing sharper is known."""
+
+    @property
+    def var(self) -> Array | float:
+        """Return the variance of the error."""
+        return np.square(self.rad / 4.0) if self.own_var is None else self.own_var
 
     @property
     def exact(self) -> bool:
@@ -47,18 +54,18 @@ class Ball(NamedTuple):
 
 
 class Error(NamedTuple):
-    """What a bound returns: the radius and the variance of the error of a row."""
+    """What a bound returns: the radius and the variance (see `Ball.own_var`) of the error of a row."""
 
-    rad: Array
-    var: Array
+    rad: Array | float
+    var: Array | float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Rounding:
     """The working precision of an engine, widened by that of the comparison value.
 
-    `u` is the unit roundoff of the engine, and four times that of the comparison value (`exact.product`). Every radius is superadditive in ``u``, so it covers the error of the engine
-    and that of the value it is compared with (docs/mathematics.md, lemma 2).
+    `u` is the unit roundoff of the engine, and four times that of the comparison value (`exact.product`). Every
+    radius is superadditive in ``u``, so it covers the error of the engine and that of the value it is compared with (docs/mathematics.md, lemma 2).
     """
 
     dtype: str
@@ -81,9 +88,10 @@ class Rounding:
         """Return ``τ = 2Ku``: the relative error that the allowance of K ULP of `function` amounts to."""
         return 2.0 * ULP_ALLOWANCE[function][self.dtype] * self.u
 
-    def flushed(self, x: Array) -> Array:
-        """Return ``sub(x)``: |x| where x is subnormal, else 0. Some engines read those elements as 0."""
-        return np.where(x < self.tiny, x, 0.0)
+    def flushed(self, x: Array) -> Array | float:
+        """Return ``sub(x)`` for ``x ≥ 0``: x where it is subnormal, else 0. Some engines read those elements as 0."""
+        subnormal = (x < self.tiny) & (x > 0.0)
+        return np.where(subnormal, x, 0.0) if subnormal.any() else 0.0
 
 
 @cache
@@ -97,12 +105,28 @@ def rounding(dtype: str) -> Rounding:
 
 def magnitude(x: Array) -> Array:
     """Return |x| in float64, in which all bounds are computed."""
-    return np.abs(x).astype(np.float64, copy=False)
+    return np.abs(x.astype(np.float64, copy=False))
+
+
+def is_zero(x: Array | float | None) -> bool:
+    """Return whether x is the scalar 0 that stands for an array of zeros."""
+    return isinstance(x, float) and x == 0.0
+
+
+def add(*terms: Array | float) -> Array | float:
+    """Return the sum, passing over arrays only for terms that are not the scalar 0."""
+    present = [term for term in terms if not is_zero(term)]
+    return sum(present[1:], present[0]) if present else 0.0
+
+
+def mul(x: Array | float, y: Array | float) -> Array | float:
+    """Return the elementwise product, without a pass over arrays where a factor is the scalar 0."""
+    return 0.0 if is_zero(x) or is_zero(y) else x * y
 
 
 def times(x: Array | float, y: Array | float) -> Array | float:
     """Return the matrix product ``x y``, where a radius or variance of 0 may stand for a matrix of zeros."""
-    if isinstance(x, float) or isinstance(y, float):
+    if is_zero(x) or is_zero(y):
         return 0.0
     return np.matmul(x, y)
 
@@ -110,52 +134,45 @@ def times(x: Array | float, y: Array | float) -> Array | float:
 def product_bound(r: Rounding, P: Ball, Q: Ball, extra: int, mid: Array, bias: Ball | None = None) -> Error:
     """Bound ``P Q (+ bias)`` for inner length n: ``γ_{n+extra} S + (n+1)ω + |P|·sub(Q) + sub(P)·|Q|``, 0 where S = 0.
 
-    ``S`` is the sum of absolute terms. Source: Higham 2002, eq. (3.5), with underflow by eq. (2.8). The variance is
+    ``S`` is the sum of absolute terms. Source: Higham 2002, section 3.5, with underflow by section 2.2. The variance is
     ``u² n (mid² + (P∘P)(Q∘Q))`` (Higham and Mary 2019), and what the factors' own errors add.
     """
     p, q, n = magnitude(P.mid), magnitude(Q.mid), P.mid.shape[-1]
-    beta: Array | float = 0.0 if bias is None else magnitude(bias.mid)
-    inherited = np.asarray(times(p, Q.rad) + times(P.rad, q) + times(P.rad, Q.rad))
-    inherited_var = np.asarray(times(p * p, Q.var) + times(P.var, q * q) + times(P.var, Q.var))
-    if bias is not None:
-        inherited, inherited_var = inherited + bias.rad, inherited_var + bias.var
-    S = np.matmul(p, q) + beta + inherited
-    floor = (n + 1) * r.omega + flushed_terms(r, p, q)
-    rad = np.where(S == 0.0, 0.0, r.gamma(n + extra) * S + floor + inherited)
-    value = magnitude(mid)
-    squares = np.matmul(p * p, q * q) + beta * beta
-    var = r.u**2 * (n + extra) * (value * value + squares) + floor * floor + inherited_var
+    beta = 0.0 if bias is None else magnitude(bias.mid)
+    bias_error = Ball(mid) if bias is None else bias
+    p2, q2 = np.square(p), np.square(q)
+    inherited = add(times(p, Q.rad), times(P.rad, q), times(P.rad, Q.rad), bias_error.rad)
+    inherited_var = add(times(p2, Q.var), times(P.var, q2), times(P.var, Q.var), bias_error.var)
+    S = np.asarray(add(coarse.product(p, q), beta, inherited))
+    floor = add((n + 1) * r.omega, times(p, r.flushed(q)), times(r.flushed(p), q))
+    rad = np.asarray(add(r.gamma(n + extra) * S, floor, inherited))
+    if not S.all():
+        rad = np.where(S == 0.0, 0.0, rad)
+    squares = add(np.square(magnitude(mid)), coarse.product(p2, q2), np.square(beta))
+    var = np.asarray(add(r.u**2 * (n + extra) * squares, np.square(floor), inherited_var))
     return Error(overflowing(r, S, rad), var)
-
-
-def flushed_terms(r: Rounding, p: Array, q: Array) -> Array | float:
-    """Return ``|P|·sub(Q) + sub(P)·|Q|``, which is 0 for all data without subnormals."""
-    total: Array | float = 0.0
-    for left, right, subnormal in ((p, r.flushed(q), "q"), (r.flushed(p), q, "p")):
-        if (right if subnormal == "q" else left).any():
-            total = total + np.matmul(left, right)
-    return total
 
 
 def sum_bound(r: Rounding, x: Ball, extra: int, mid: Array) -> Error:
     """Bound ``Σ x`` over the m columns: ``γ_{m+extra} Σ|x| + mω``, 0 where all terms are 0."""
     m, absolute = x.mid.shape[-1], magnitude(x.mid)
-    inherited = np.sum(x.rad, axis=-1, keepdims=True) if isinstance(x.rad, np.ndarray) else np.float64(x.rad)
-    inherited_var = np.sum(x.var, axis=-1, keepdims=True) if isinstance(x.var, np.ndarray) else np.float64(x.var)
+    inherited = np.sum(np.broadcast_to(x.rad, absolute.shape), axis=-1, keepdims=True) if not is_zero(x.rad) else 0.0
+    inherited_var = np.sum(np.broadcast_to(x.var, absolute.shape), axis=-1, keepdims=True) if not is_zero(x.var) else 0.0
     S = absolute.sum(-1, keepdims=True) + inherited
     rad = np.where(S == 0.0, 0.0, r.gamma(m + extra) * S + m * r.omega + inherited)
-    value = magnitude(mid)
-    squares = (absolute * absolute).sum(-1, keepdims=True)
-    var = r.u**2 * (m + extra) * (value * value + squares) + (m * r.omega) ** 2 + inherited_var
+    squares = np.square(magnitude(mid)) + np.square(absolute).sum(-1, keepdims=True)
+    var = r.u**2 * (m + extra) * squares + (m * r.omega) ** 2 + inherited_var
     return Error(overflowing(r, S, rad), var)
 
 
 def overflowing(r: Rounding, S: Array, rad: Array) -> Array:
     """Return `rad`, infinite where a partial sum may exceed the largest finite number."""
-    return np.where(S * 1.001 > r.largest, np.inf, rad)
+    limit = r.largest / 1.001
+    return np.where(S > limit, np.inf, rad) if S.max(initial=0.0) > limit else rad
 
 
-def rounded(r: Rounding, local: Array, inherited: Array | float, inherited_var: Array | float) -> Error:
+def rounded(r: Rounding, local: Array | float, inherited: Array | float, inherited_var: Array | float) -> Error:
     """Return the error of an elementwise row: its own, taken as 4 standard deviations, and what it inherits."""
-    own = local / 4.0
-    return Error(local + inherited, own * own + inherited_var)
+    if is_zero(inherited) and is_zero(inherited_var):
+        return Error(local, None)
+    return Error(add(local, inherited), add(np.square(local / 4.0), inherited_var))

@@ -8,7 +8,7 @@ from math import log10
 
 import numpy as np
 
-from gradparity.reference.bounds import SIGMAS, Ball, Rounding, magnitude
+from gradparity.reference.bounds import SIGMAS, Ball, Rounding, is_zero, magnitude
 from gradparity.reference.problem import Array
 from gradparity.reference.verdict import Finding, Verdict, Worst
 
@@ -25,7 +25,10 @@ class Comparison:
     mid: Array
     error: Array
     rad: Array
-    var: Array
+    ratio: Array
+    """error/bound; 0 for no error or where nothing can be said, infinite where classes differ or the bound is 0 or NaN."""
+    sigmas: Array | float
+    """The error in standard deviations; 0 where the statistical tier says nothing more than the bound."""
 
     @property
     def judged(self) -> Array:
@@ -34,35 +37,49 @@ class Comparison:
 
     @property
     def outside(self) -> Array:
-        """Return where the value is outside its bound. A NaN bound never passes."""
-        return self.judged & ~((self.error <= self.rad) | (self.error == 0.0))
-
-    @property
-    def ratio(self) -> Array:
-        """Return error/bound; 0 for no error, infinite where classes differ or the bound is 0 or NaN."""
-        ratio = np.where(self.rad > 0.0, self.error / self.rad, np.inf)
-        return np.where(self.judged & (self.error > 0.0), ratio, 0.0)
-
-    @property
-    def sigmas(self) -> Array:
-        """Return the error in standard deviations; 0 where the variance is too small for float64 to hold."""
-        held = (self.error > 0.0) & (self.var > SMALLEST_VARIANCE)
-        return np.where(self.judged & held, self.error / np.sqrt(self.var), 0.0)
+        """Return where the value is outside its bound."""
+        return self.ratio > 1.0
 
     @property
     def suspect(self) -> Array:
         """Return where the value is outside the statistical tier (and inside its bound or not)."""
-        return (self.sigmas > SIGMAS) | self.outside
+        return self.outside | (self.sigmas > SIGMAS)
+
+    @property
+    def clean(self) -> bool:
+        """Return whether nothing is suspect."""
+        return bool(self.ratio.max(initial=0.0) <= 1.0 and np.max(self.sigmas, initial=0.0) <= SIGMAS)
 
 
 def against(value: Array, ball: Ball) -> Comparison:
     """Compare `value` with `ball`. The error is infinite where the classes (finite, +∞, −∞, NaN) differ."""
     error = magnitude(value - ball.mid)
-    same = (value == ball.mid) | (np.isnan(value) & np.isnan(ball.mid))
-    classes_differ = ~(np.isfinite(value) & np.isfinite(ball.mid)) & ~same
-    error = np.where(same, 0.0, np.where(classes_differ, np.inf, error))
-    rad, var = np.broadcast_to(ball.rad, error.shape), np.broadcast_to(ball.var, error.shape)
-    return Comparison(value, ball.mid, error, rad, var)
+    if not np.isfinite(error.sum()):
+        same = (value == ball.mid) | (np.isnan(value) & np.isnan(ball.mid))
+        error = np.where(same, 0.0, np.where(np.isfinite(value) & np.isfinite(ball.mid), error, np.inf))
+    rad = np.broadcast_to(ball.rad, error.shape)
+    return Comparison(value, ball.mid, error, rad, _ratio(error, rad), _sigmas(error, rad, ball))
+
+
+def _ratio(error: Array, rad: Array) -> Array:
+    """Return error/bound. A NaN bound never passes; an infinite one is not judged."""
+    ratio = error / rad
+    if not np.isfinite(ratio.sum()):
+        ratio = np.where(error == 0.0, 0.0, np.where(np.isnan(ratio), np.inf, ratio))
+        ratio = np.where(np.isposinf(rad), 0.0, ratio)
+    return ratio
+
+
+def _sigmas(error: Array, rad: Array, ball: Ball) -> Array | float:
+    if ball.own_var is None or is_zero(ball.own_var):
+        return 0.0
+    var = np.broadcast_to(np.asarray(ball.own_var), error.shape)
+    sigmas: Array = error / np.sqrt(var)
+    held = (error > 0.0) & (var > SMALLEST_VARIANCE) & (rad < np.inf)
+    return sigmas if held.all() else np.where(held, sigmas, 0.0)
+
+
+_COMPARED = ("mid", "error", "rad", "ratio", "sigmas")
 
 
 def best(value: Array, balls: Iterable[Ball]) -> Comparison:
@@ -72,17 +89,16 @@ def best(value: Array, balls: Iterable[Ball]) -> Comparison:
         new = against(value, ball)
         if kept is not None:
             better = ~kept.suspect | (new.suspect & (kept.ratio <= new.ratio))
-            pairs = ((kept.mid, new.mid), (kept.error, new.error), (kept.rad, new.rad), (kept.var, new.var))
-            new = Comparison(value, *(np.where(better, old, other) for old, other in pairs))
+            new = Comparison(value, *(np.where(better, getattr(kept, f), getattr(new, f)) for f in _COMPARED))
         kept = new
-        if not kept.suspect.any():
+        if kept.clean:
             break
     assert kept is not None
     return kept
 
 
-def _worst(r: Rounding, c: Comparison, ratio: Array, first_step: int, step: int) -> Worst:
-    row, column = np.unravel_index(int(np.argmax(ratio[step])), ratio.shape[1:])
+def _worst(r: Rounding, c: Comparison, first_step: int, step: int) -> Worst:
+    row, column = np.unravel_index(int(np.argmax(c.ratio[step])), c.ratio.shape[1:])
     at = (step, row, column)
     exact, error = float(c.mid[at]), float(c.error[at])
     spacing = float(np.spacing(np.abs(np.asarray(exact, dtype=r.dtype)))) if np.isfinite(exact) else np.nan
@@ -96,12 +112,11 @@ def summed_up(r: Rounding, c: Comparison, finding: Finding, first_step: int) -> 
     steps = c.value.shape[0]
     if c.value.size == 0:
         return replace(finding, verdict=Verdict.WITHIN, steps=steps, note="empty")
-    ratio, outside, suspect, judged = c.ratio, c.outside, c.suspect, c.judged
+    judged, outside = c.judged, c.outside
     per_step = np.flatnonzero(outside.any(axis=(1, 2)))
-    wrong, suspected = int(outside.sum()), int((suspect & ~outside).sum())
-    worst_step = int(np.argmax(ratio.max(axis=(1, 2))))
-    scale = float(np.max(np.abs(c.mid), where=judged & np.isfinite(c.mid), initial=0.0))
-    bound = float(np.max(c.rad, where=judged & (c.rad == c.rad), initial=0.0))  # noqa: PLR0124 (NaN is left out)
+    wrong = int(outside.sum())
+    suspected = 0 if c.clean else int(c.suspect.sum()) - wrong
+    worst_step = int(np.argmax(c.ratio)) // (c.ratio.size // steps)
     return replace(
         finding,
         verdict=Verdict.WRONG if wrong else Verdict.SUSPECT if suspected else Verdict.WITHIN,
@@ -111,11 +126,20 @@ def summed_up(r: Rounding, c: Comparison, finding: Finding, first_step: int) -> 
         not_judged=int((~judged).sum()),
         wrong=wrong,
         suspect=suspected,
-        sigmas=float(c.sigmas.max()),
-        digits=log10(scale / bound) if scale > bound > 0.0 else 0.0 if scale else None,
-        worst=_worst(r, c, ratio, first_step, worst_step),
-        details=tuple(_worst(r, c, ratio, first_step, int(step)) for step in per_step[:MAX_DETAILS]),
+        sigmas=float(np.max(c.sigmas)),
+        digits=_digits(c, judged),
+        worst=_worst(r, c, first_step, worst_step),
+        details=tuple(_worst(r, c, first_step, int(step)) for step in per_step[:MAX_DETAILS]),
     )
+
+
+def _digits(c: Comparison, judged: Array) -> float | None:
+    """Return how many decimal digits of the largest element the largest bound certifies."""
+    sizes = np.abs(c.mid)
+    if not np.isfinite(scale := float(sizes.max())):
+        scale = float(np.max(sizes, where=judged & np.isfinite(sizes), initial=0.0))
+    bound = float(np.max(c.rad, where=judged & ~np.isnan(c.rad), initial=0.0))
+    return log10(scale / bound) if scale > bound > 0.0 else 0.0 if scale else None
 
 
 _SEVERITY = (Verdict.NOT_GIVEN, Verdict.WITHIN, Verdict.SUSPECT, Verdict.WRONG)

@@ -46,12 +46,15 @@ class Evaluation:
     are the reference from end to end, and their radii bound what a whole correct program may differ by.
     """
 
-    def __init__(self, r: Rounding, rows: tuple[Row, ...], given: Mapping[str, Array]) -> None:
+    def __init__(self, r: Rounding, rows: tuple[Row, ...], given: Mapping[str, Array | Ball]) -> None:
         self.r, self.rows = r, rows_by_name(rows)
         self.on = Exact(r)
-        exactly = np.float64 if r.dtype == "float32" else None
-        self.given = {name: Ball(x.astype(exactly) if exactly else x) for name, x in given.items()}
+        balls = {name: x if isinstance(x, Ball) else Ball(x) for name, x in given.items()}
+        if r.dtype == "float32":
+            balls = {name: x._replace(mid=x.mid.astype(np.float64)) for name, x in balls.items()}
+        self.given = balls
         self.computed: dict[str, Ball] = {}
+        self.values: dict[str, Array] = {}
 
     def ball(self, name: str) -> Ball:
         """Return the given value of `name`, or compute it. Raises KeyError for a name that no row has."""
@@ -61,14 +64,24 @@ class Evaluation:
             self.computed[name] = self.evaluate(self.rows[name])
         return self.computed[name]
 
+    def mid(self, name: str) -> Array:
+        """Return the value alone, for which no bound need be computed."""
+        if name in self.given or name in self.computed:
+            return self.ball(name).mid
+        if name not in self.values:
+            row = self.rows[name]
+            self.values[name] = row.compute(self.on, *self._inputs(row, [self.mid(i) for i in row.inputs]))
+        return self.values[name]
+
+    def _inputs(self, row: Row, mids: list[Array]) -> list[Array]:
+        return mids if row.products else [mid.astype(self.r.wide, copy=False) for mid in mids]
+
     def evaluate(self, row: Row, **replaced: Ball) -> Ball:
         """Compute `row` from its inputs, of which some may be `replaced`."""
         inputs = [replaced[name] if name in replaced else self.ball(name) for name in row.inputs]
-        if not row.products:
-            inputs = [x._replace(mid=x.mid.astype(self.r.wide, copy=False)) for x in inputs]
-        mid = row.compute(self.on, *(x.mid for x in inputs))
+        mid = row.compute(self.on, *self._inputs(row, [x.mid for x in inputs]))
         rad, var = row.bound(self.r, mid, *inputs)
-        if any(np.isposinf(x.rad).any() for x in inputs):
+        if any(isinstance(x.rad, np.ndarray) and np.isposinf(x.rad).any() for x in inputs):
             # Where an input may be anything, 0·∞ in the radius means that so may the result.
             rad = np.where(np.isnan(rad), np.inf, rad)
         return Ball(mid, rad, var)
@@ -99,7 +112,7 @@ def problem_rows(problem: Problem) -> tuple[Row, ...]:
 def reference(problem: Problem) -> Evaluation:
     """Return the reference from end to end at the initial weights, on the first batch: arrays ``(1, rows, columns)``."""
     X, Y = problem.batch(0)
-    given = {"X": X[None], "Y": Y[None]}
+    given: dict[str, Array | Ball] = {"X": X[None], "Y": Y[None]}
     for l, (W, b) in enumerate(zip(problem.W, problem.b, strict=True), start=1):
         given |= {f"W{l}": W[None], f"b{l}": b[None]}
     return Evaluation(rounding(problem.dtype), problem_rows(problem), given)

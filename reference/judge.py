@@ -159,5 +159,5 @@ def _with_difference(oracle: Oracle, chunk: Steps, finding: Finding, value: Arra
     if chunk.first_step != 0 or not finding.quantity.startswith(("dW", "db", "loss")):
         return finding
     with oracle.lock:
-        mid = oracle.reference.ball(finding.quantity).mid
+        mid = oracle.reference.mid(finding.quantity)
     return replace(finding, difference=float(np.max(np.abs(value[:1] - mid), initial=0.0)))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gradparity.reference.bounds import Ball, Rounding, magnitude
+from gradparity.reference.bounds import Ball, Rounding, add, magnitude, mul
 from gradparity.reference.problem import Array
 from gradparity.reference.softmax import Softmax, total
 
@@ -158,7 +158,7 @@ def squared_term(r: Rounding, a: Ball, y: Array, value: Array, c: float) -> Term
 
 def squared_gradient(r: Rounding, a: Ball, y: Array, value: Array, c: float) -> Terms:
     """``u|D|``, for ``c (a − y)``."""
-    return Terms(r.u * (magnitude(value) + c * a.rad), c * np.asarray(a.rad), c * c * np.asarray(a.var))
+    return Terms(r.u * np.asarray(add(magnitude(value), mul(c, a.rad))), mul(c, a.rad), mul(c * c, a.var))
 
 
 def matched_gradient(r: Rounding, a: Ball, y: Array, classes: bool) -> Terms:
@@ -170,6 +170,6 @@ def matched_gradient(r: Rounding, a: Ball, y: Array, classes: bool) -> Terms:
     if classes:
         weight = total(y)
         own = r.gamma(a.mid.shape[-2] + 8) * (y + A * weight)
-        return Terms(own, a.rad * weight, a.var * weight * weight)
+        return Terms(own, mul(a.rad, weight), mul(a.var, weight * weight))
     own = r.gamma(8) * (y * (np.maximum(1 - magnitude(a.mid), 0.0) + a.rad) + (1 - y) * A)
-    return Terms(own, np.asarray(a.rad), np.asarray(a.var))
+    return Terms(own, a.rad, a.var)

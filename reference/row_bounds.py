@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradparity.reference.bounds import Ball, Error, Rounding, magnitude, overflowing, rounded
+from gradparity.reference.bounds import Ball, Error, Rounding, add, magnitude, mul, overflowing, rounded
 from gradparity.reference.loss_bounds import Terms, matched_gradient
 from gradparity.reference.problem import Array, Loss
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def transposed(x: Ball) -> Ball:
     """Return the ball of the transpose."""
-    return Ball(*(part if isinstance(part, float) else np.swapaxes(part, -1, -2) for part in x))
+    return Ball(*(np.swapaxes(part, -1, -2) if isinstance(part, np.ndarray) else part for part in x))
 
 
 def _divisor(loss: Loss, Y: Ball) -> int:
@@ -31,13 +31,13 @@ def loss_bound(r: Rounding, J: LossFunction, loss: Loss, A: Ball, Y: Ball) -> Er
     own, inherited, var = J.term_error(r, a, y, value)
     size, M = magnitude(value), value.shape[-2] * value.shape[-1]
 
-    def add(x: Array | float) -> Array:
+    def over(x: Array | float) -> Array:
         return np.sum(np.broadcast_to(x, value.shape), axis=(-2, -1), keepdims=True)
 
-    errors, sizes = add(own) + add(inherited), add(size)
+    errors, sizes = over(own) + over(inherited), over(size)
     total = (errors + r.gamma(M + 6) * (sizes + errors)) / N
-    spread = (add(np.square(own / 4)) + add(var)) / N**2
-    summed = r.u**2 * (M + 6) * (np.square(sizes) + add(size * size)) / N**2
+    spread = (over(np.square(own / 4)) + over(var)) / N**2
+    summed = r.u**2 * (M + 6) * (np.square(sizes) + over(size * size)) / N**2
     return Error(overflowing(r, sizes, total + M * r.omega / N + r.omega), spread + summed + r.omega**2)
 
 
@@ -59,15 +59,16 @@ def matched_bound(r: Rounding, J: LossFunction, loss: Loss, A: Ball, Y: Ball) ->
 def _divided(r: Rounding, D: Array, terms: Terms, N: int) -> Error:
     size = magnitude(D)
     own = (terms.own + r.gamma(6) * (size + terms.own + terms.rad)) / N + r.omega
-    error = rounded(r, own, np.asarray(terms.rad) / N, np.asarray(terms.var) / N**2)
-    return Error(overflowing(r, size, error.rad), error.var)
+    error = rounded(r, own, mul(1 / N, terms.rad), mul(1 / N**2, terms.var))
+    return Error(overflowing(r, size, np.asarray(error.rad)), error.var)
 
 
 def update_bound(r: Rounding, learning_rate: float, value: Array, w: Ball, dw: Ball) -> Error:
     """Bound ``w − η dw``: ``3uη|dw| + u(|w_next| + 3uη|dw|) + ω``; η rounded or not, fused or not."""
     eta = abs(learning_rate)
-    inherited = np.asarray(w.rad + eta * dw.rad)
-    step = 3 * r.u * eta * (magnitude(dw.mid) + dw.rad)
-    local = step + r.u * (magnitude(value) + inherited + step) + r.omega
-    error = rounded(r, local, inherited, np.asarray(w.var + eta * eta * dw.var))
-    return Error(overflowing(r, magnitude(value), error.rad), error.var)
+    inherited = add(w.rad, mul(eta, dw.rad))
+    step = 3 * r.u * eta * np.asarray(add(magnitude(dw.mid), dw.rad))
+    size = magnitude(value)
+    local = (1 + r.u) * step + r.u * np.asarray(add(size, inherited)) + r.omega
+    error = rounded(r, local, inherited, add(w.var, mul(eta * eta, dw.var)))
+    return Error(overflowing(r, size, np.asarray(error.rad)), error.var)

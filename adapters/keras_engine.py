@@ -1,0 +1,249 @@
+"""Keras on TensorFlow, torch and JAX: `Sequential`, `compile`, and `fit` or `train_on_batch`."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from gradparity.adapters.keras_layers import activations, classes, loss_of
+from gradparity.adapters.protocol import Adapter, Network, Pairs, PlainProgram, Probe, Update
+from gradparity.adapters.tensorflow_engine import from_environ, tensorflow, tensorflow_environment
+from gradparity.reference.errors import InputError
+from gradparity.reference.problem import Array
+
+
+def uses_fit(network: Network) -> bool:
+    """Say whether the plain program is the literal ``fit(epochs=steps)``; else it is `train_on_batch`.
+
+    Only where an epoch is one step on the full batch, and in one dtype, for `fit` takes long.
+    """
+    return network.full_batch and network.steps > 1 and network.dtype == "float32"
+
+
+def _set_dtype(dtype: str) -> None:
+    """Make `dtype` Keras' default: of layers and losses, and of the optimizer's learning rate and the loss metric.
+
+    ``Dense(dtype="float64")`` alone would leave the learning rate 0.1 rounded to float32, 1.5e-8 off.
+    """
+    import keras
+
+    keras.config.set_floatx(dtype)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.config.update("jax_enable_x64", dtype == "float64")
+
+
+def _compiled(parts: list[Any], network: Network, learning_rate: float) -> tuple[Any, Any]:
+    """Return the model of both programs and its optimizer."""
+    import keras
+
+    model = keras.Sequential(parts)
+    optimizer = classes().RecordingSGD(learning_rate=learning_rate)
+    model.compile(optimizer=optimizer, loss=loss_of(network))
+    # Else TensorFlow traces the first step twice, for the optimizer makes its variables in it.
+    optimizer.build(model.trainable_variables)
+    return model, optimizer
+
+
+class _Plain(PlainProgram):
+    """`Sequential` of `Dense` and activation layers under SGD."""
+
+    def __init__(self, network: Network, weights: Pairs) -> None:
+        import keras
+
+        _set_dtype(network.dtype)
+        self._network = network
+        parts = [keras.Input(shape=(network.inputs,))]
+        for layer in network.layers:
+            parts += [keras.layers.Dense(layer.units), activations()[layer.activation](layer)]
+        self._model, self._optimizer = _compiled(parts, network, network.learning_rate)
+        self._model.set_weights([a for pair in weights for a in pair])
+
+    @property
+    def jit_compile(self) -> str:
+        """What Keras' default ``jit_compile="auto"`` came to."""
+        return str(self._model.jit_compile)
+
+    def weights(self) -> Pairs:
+        return self._pairs(self._model.get_weights())
+
+    def step(self, X: Array, Y: Array) -> tuple[Any, Pairs]:
+        _set_dtype(self._network.dtype)
+        loss = self._model.train_on_batch(X, Y)
+        return np.asarray(loss, X.dtype), self._gradients()
+
+    def train(self, batches: Sequence[tuple[Array, Array]]) -> Iterator[Update]:
+        return self._fit(batches) if uses_fit(self._network) else super().train(batches)
+
+    def _fit(self, batches: Sequence[tuple[Array, Array]]) -> Iterator[Update]:
+        import keras
+
+        updates: list[Update] = []
+
+        def record(epoch: int, logs: Mapping[str, Any]) -> None:
+            updates.append(Update(np.asarray(logs["loss"], X.dtype), self._gradients(), self.weights()))
+
+        _set_dtype(self._network.dtype)
+        X, Y = batches[0]
+        recorder = keras.callbacks.LambdaCallback(on_epoch_end=record)
+        self._model.fit(**_training_data(X, Y), epochs=len(batches), verbose=0, callbacks=[recorder])
+        yield from updates
+
+    def _gradients(self) -> Pairs:
+        return self._pairs([self._optimizer.gradient(v) for v in self._model.trainable_variables])
+
+    def _pairs(self, arrays: Sequence[Any]) -> Pairs:
+        return list(zip(arrays[::2], arrays[1::2], strict=True))
+
+
+def _training_data(X: Array, Y: Array) -> dict[str, Any]:
+    """Return the full batch as `fit` takes it.
+
+    On TensorFlow a `tf.data.Dataset`: from arrays Keras would build a new input pipeline for every epoch, which
+    takes ten times as long as the epoch.
+    """
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        return {"x": tensorflow().data.Dataset.from_tensor_slices((X, Y)).batch(len(X))}
+    return {"x": X, "y": Y, "batch_size": len(X), "shuffle": False}
+
+
+class _Probed:
+    """The plain model with a `Tap` behind every `Dense` and every activation, for batches of `m` samples."""
+
+    def __init__(self, network: Network, m: int) -> None:
+        import keras
+
+        self._dense, self._taps = [], []
+        parts = [keras.Input(batch_shape=(m, network.inputs))]
+        for l, layer in enumerate(network.layers, start=1):
+            at_Z, at_A = classes().Tap(True), classes().Tap(l < len(network.layers) or not _finds_logits(network))
+            self._dense.append(keras.layers.Dense(layer.units))
+            self._taps.append((at_Z, at_A))
+            parts += [self._dense[-1], at_Z, activations()[layer.activation](layer), at_A]
+        # What a learning rate of 0 leaves of the weights is overwritten by the next call.
+        self._model, self._optimizer = _compiled(parts, network, 0.0)
+        self._zeros = [tap.zero for pair in self._taps for tap in pair if tap.adds_zero]
+
+    def __call__(self, weights: Pairs, X: Array, Y: Array) -> dict[str, Any]:
+        for layer, (W, b) in zip(self._dense, weights, strict=True):
+            layer.kernel.assign(W)
+            layer.bias.assign(b)
+        for zero in self._zeros:
+            zero.assign(np.zeros(zero.shape, X.dtype))
+        seen: dict[str, Any] = {"loss": np.asarray(self._model.train_on_batch(X, Y), X.dtype)}
+        gradient = self._optimizer.gradient
+        for l, (layer, (at_Z, at_A)) in enumerate(zip(self._dense, self._taps, strict=True), start=1):
+            seen |= {f"Z{l}": at_Z.seen.numpy(), f"A{l}": at_A.seen.numpy(), f"delta{l}": gradient(at_Z.zero)}
+            seen |= {f"dW{l}": gradient(layer.kernel), f"db{l}": gradient(layer.bias)}
+            if at_A.adds_zero:
+                seen[f"dA{l}"] = gradient(at_A.zero)
+        return seen
+
+
+def _finds_logits(network: Network) -> bool:
+    """Say whether Keras takes the loss from the logits behind the output, which an added zero would hide."""
+    import keras
+
+    return keras.backend.backend() == "tensorflow" and network.loss.name in ("bce", "cce")
+
+
+class _Keras:
+    kernel: Literal["in,out"] = "in,out"
+
+    def __init__(self, variant: str) -> None:
+        if variant not in _BACKENDS:
+            raise InputError(f"keras has no backend '{variant}'; choose one of {', '.join(_BACKENDS)}")
+        self._describe_backend = _BACKENDS[variant]()
+        import keras
+
+        if keras.backend.backend() != variant:
+            raise RuntimeError(
+                f"keras:{variant} needs a process with KERAS_BACKEND={variant} in its environment before Keras is "
+                f"imported; this one runs Keras on {keras.backend.backend()}"
+            )
+        self._jit_compile = "not compiled yet"
+
+    def plain(self, network: Network, weights: Pairs) -> PlainProgram:
+        program = _Plain(network, weights)
+        self._jit_compile = program.jit_compile
+        return program
+
+    def probe(self, network: Network) -> Probe:
+        @functools.cache
+        def compiled(m: int) -> _Probed:
+            return _Probed(network, m)
+
+        def probe(weights: Pairs, X: Array, Y: Array) -> Mapping[str, Any]:
+            _set_dtype(network.dtype)
+            return compiled(len(X))(weights, X, Y)
+
+        return probe
+
+    def environment(self) -> Mapping[str, str]:
+        import keras
+
+        return self._describe_backend() | {
+            "keras": keras.__version__,
+            "numpy": np.__version__,
+            "keras_backend": keras.backend.backend(),
+            "jit_compile": self._jit_compile,
+            "epsilon": repr(keras.config.epsilon()),
+        }
+
+
+def _on_tensorflow() -> Callable[[], dict[str, str]]:
+    tensorflow()
+    return tensorflow_environment
+
+
+def _on_torch() -> Callable[[], dict[str, str]]:
+    # Keras takes a GPU where torch sees one.
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    os.environ["KERAS_TORCH_DEVICE"] = "cpu"
+    import torch
+
+    torch.set_num_threads(1)
+    return lambda: {
+        "torch": torch.__version__,
+        "device": str(torch.get_default_device()),
+        "threads": str(torch.get_num_threads()),
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "mkldnn": str(torch.backends.mkldnn.is_available()),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def _on_jax() -> Callable[[], dict[str, str]]:
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    import jax
+
+    return lambda: {
+        "jax": jax.__version__,
+        "jaxlib": jax.lib.__version__,
+        "device": ", ".join(str(d) for d in jax.devices()),
+        "default_matmul_precision": str(jax.config.jax_default_matmul_precision),
+        **from_environ("XLA_FLAGS"),
+    }
+
+
+_BACKENDS: dict[str, Callable[[], Callable[[], dict[str, str]]]] = {
+    "tensorflow": _on_tensorflow,
+    "torch": _on_torch,
+    "jax": _on_jax,
+}
+"""How to import each backend on the CPU; what is returned describes it."""
+
+
+def adapter(variant: str) -> Adapter:
+    """Return the engine ``keras:tensorflow``, ``keras:torch`` or ``keras:jax``.
+
+    Raises `RuntimeError` where Keras has been imported on another backend.
+    """
+    return _Keras(variant)

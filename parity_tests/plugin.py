@@ -1,0 +1,41 @@
+"""Options and summary for the parity tests. Every pytest of the environment loads this: it imports nothing heavy."""
+
+from __future__ import annotations
+
+import pytest
+
+NOTES = pytest.StashKey[dict[str, None]]()
+"""What the registry of conventions and known defects named in this run, in order, each once."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the ``--parity-…`` options."""
+    group = parser.getgroup("gradparity", "parity of gradients between frameworks")
+    group.addoption(
+        "--parity-engine", action="append", default=[], metavar="ENGINE",
+        help="run only this engine: a name, a pattern such as 'keras:*', or file.py:function (repeatable)",
+    )  # fmt: skip
+    group.addoption(
+        "--parity-scenario", action="append", default=[], metavar="SCENARIO",
+        help="run only this scenario: a name, a pattern, or a .toml file (repeatable)",
+    )  # fmt: skip
+    group.addoption(
+        "--parity-require", action="store_true", help="fail, instead of skip, where an engine is not installed"
+    )
+    group.addoption("--parity-full", action="store_true", help="run slow-compiling engines on every scenario")
+    group.addoption(
+        "--parity-timeout", type=float, default=300.0, metavar="SECONDS", help="for one scenario on one engine"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make room for the notes of the summary."""
+    config.stash[NOTES] = {}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """List every convention and known defect that the run met: they do not fail it, and are never hidden."""
+    if config.stash[NOTES]:
+        terminalreporter.section("declared conventions and known defects")
+        for note in config.stash[NOTES]:
+            terminalreporter.line(note)

@@ -1,0 +1,116 @@
+"""The registry of conventions (``declared``) and real defects (``known``): reviewed data, strict both ways.
+
+An unlisted difference stays ``wrong``. A listed one must be no larger than it was listed with, and must be there in
+each scenario that the entry lists as `seen`; otherwise the cell is ``wrong`` and says so.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from functools import cache
+from importlib import resources
+
+from packaging.specifiers import SpecifierSet
+
+from gradparity.reference.verdict import Finding, Verdict
+from gradparity.reports.cell import Cell
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One listed difference. Engines, scenarios, dtypes, programs and quantities are shell patterns.
+
+    `largest` is the largest error/bound that it may have (infinite where classes differ: NaN for a number); `seen` names
+    the catalogue scenarios in which it must appear.
+    """
+
+    id: str
+    kind: Verdict
+    engines: tuple[str, ...]
+    versions: Mapping[str, str]
+    scenarios: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    programs: tuple[str, ...]
+    quantities: tuple[str, ...]
+    largest: float
+    seen: tuple[str, ...]
+    reason: str
+    source: str
+    reproduction: str
+
+    def concerns(self, cell: Cell) -> bool:
+        """Return whether the entry speaks of this engine, in these versions, on this scenario and dtype."""
+        return (
+            _matches(cell.engine, self.engines)
+            and _matches(cell.scenario, self.scenarios)
+            and _matches(cell.dtype, self.dtypes)
+            and all(
+                name in cell.environment and SpecifierSet(wanted).contains(cell.environment[name], prereleases=True)
+                for name, wanted in self.versions.items()
+            )
+        )
+
+    def names(self, finding: Finding) -> bool:
+        """Return whether the entry speaks of this quantity of this program."""
+        return _matches(finding.program, self.programs) and _matches(finding.quantity, self.quantities)
+
+    @property
+    def sentence(self) -> str:
+        """Return reason, source and reproduction in one line."""
+        return f"{self.id}: {self.reason} (source: {self.source}; reproduction: {self.reproduction})"
+
+
+def _matches(word: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(word, pattern) for pattern in patterns)
+
+
+@cache
+def entries() -> tuple[Entry, ...]:
+    """Return the registry, ``known.toml`` beside this module."""
+    text = (resources.files("gradparity.reports") / "known.toml").read_text(encoding="utf-8")
+    return tuple(_entry(raw) for raw in tomllib.loads(text).get("entry", []))
+
+
+def _entry(raw: Mapping[str, object]) -> Entry:
+    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()}
+    fields["kind"] = Verdict(str(raw["kind"]))
+    return Entry(**fields)  # type: ignore[arg-type]
+
+
+def applied(cell: Cell, registry: tuple[Entry, ...] | None = None) -> Cell:
+    """Return `cell` with its listed differences named, its findings' verdicts and its own made accordingly."""
+    reasons: dict[str, str] = {}
+    findings = list(cell.findings)
+    faults = list(cell.faults)
+    for entry in entries() if registry is None else registry:
+        if not cell.findings or not entry.concerns(cell):
+            continue
+        appeared = False
+        for index, finding in enumerate(findings):
+            if finding.verdict not in (Verdict.WRONG, Verdict.SUSPECT) or not entry.names(finding):
+                continue
+            appeared = True
+            if finding.worst is None or finding.worst.ratio <= entry.largest:
+                findings[index] = replace(finding, verdict=entry.kind)
+                reasons[f"{finding.program} {finding.quantity}"] = entry.sentence
+            else:
+                findings[index] = replace(finding, note=f"grew beyond what is listed as {entry.id}")
+        if not appeared and cell.scenario in entry.seen:
+            faults.append(f"listed as {entry.kind} ({entry.id}), but no longer there: remove it, or narrow its versions")
+    return with_verdict(replace(cell, findings=tuple(findings), faults=tuple(faults), reasons=reasons))
+
+
+_SEVERITY = (
+    Verdict.NOT_GIVEN, Verdict.WITHIN, Verdict.DECLARED, Verdict.KNOWN, Verdict.SUSPECT, Verdict.WRONG
+)  # fmt: skip
+
+
+def with_verdict(cell: Cell) -> Cell:
+    """Return `cell` with the worst verdict of its findings, figures and faults."""
+    verdicts = [f.verdict for f in cell.findings] + [f.verdict for f in cell.figures]
+    if cell.faults:
+        verdicts.append(Verdict.WRONG)
+    return replace(cell, verdict=max(verdicts, key=_SEVERITY.index, default=Verdict.NOT_GIVEN))

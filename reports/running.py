@@ -1,0 +1,106 @@
+"""One cell while it runs: its chunks are judged as they come, and summed up when the engine has ended."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+
+from gradparity.adapters.outcome import Chunk, Ended, Status
+from gradparity.reference.bounds import Ball
+from gradparity.reference.figures import trajectory
+from gradparity.reference.judge import Judge, Oracle
+from gradparity.reference.problem import Problem
+from gradparity.reference.scenario import Scenario
+from gradparity.reference.verdict import Verdict
+from gradparity.reports.cell import Cell, Figure
+from gradparity.reports.known import applied
+
+_STATUS = {
+    Status.UNSUPPORTED: Verdict.UNSUPPORTED,
+    Status.CRASHED: Verdict.CRASHED,
+    Status.TIMED_OUT: Verdict.TIMED_OUT,
+}
+
+
+class Subject:
+    """A scenario in one dtype, with all that its engines share."""
+
+    def __init__(self, scenario: Scenario, problem: Problem) -> None:
+        self.scenario, self.problem = scenario, problem
+        self.oracle = Oracle(problem)
+        self.data_sha256 = problem.data_sha256
+        self.weights_sha256 = problem.weights_sha256
+        steps = len(problem.batches)
+        self.figures = [replace(f, step=f.step if f.step > 0 else steps + 1 + f.step) for f in scenario.expected]
+        self.lock = threading.Lock()
+
+    @cached_property
+    def balls(self) -> dict[tuple[int, str], Ball]:
+        """What the scenario's printed figures are compared with, from the initial weights on."""
+        return trajectory(self.problem, {(figure.step - 1, figure.quantity) for figure in self.figures})
+
+
+class RunningCell:
+    """One subject on one engine."""
+
+    def __init__(self, subject: Subject, engine: str) -> None:
+        self.subject, self.engine = subject, engine
+        self.judge = Judge(subject.oracle)
+        self.steps = 0
+        self.values: dict[tuple[int, str, tuple[int, int]], float] = {}
+
+    def add(self, chunk: Chunk) -> None:
+        """Judge a chunk, and keep what the printed figures are about."""
+        self.judge.add(chunk)
+        self.steps += chunk.steps
+        for figure in self.subject.figures:
+            at = figure.step - 1 - chunk.first_step
+            arrays = chunk.plain if figure.quantity in chunk.plain else chunk.probed
+            if 0 <= at < chunk.steps and figure.quantity in arrays:
+                self.values[figure.step, figure.quantity, figure.index] = float(
+                    arrays[figure.quantity][(at, *figure.index)]
+                )
+
+    def ended(self, end: Ended) -> Cell:
+        """Return the cell, with the registry of conventions and known defects applied."""
+        subject = self.subject
+        faults = list(end.faults)
+        if end.status is Status.DONE and end.weights_sha256 != subject.weights_sha256:
+            faults.append("the initial weights read back from the engine are not the scenario's")
+        done = end.status is Status.DONE
+        cell = Cell(
+            scenario=subject.scenario.name,
+            dtype=subject.problem.dtype,
+            engine=self.engine,
+            verdict=_STATUS.get(end.status, Verdict.WITHIN),
+            findings=self.judge.findings() if done or self.steps else (),
+            figures=self._figures() if done else (),
+            faults=tuple(faults),
+            message=end.message,
+            log=end.log,
+            seconds=end.seconds,
+            steps=self.steps,
+            structured=subject.scenario.structured,
+            environment=end.environment,
+            weights_sha256=subject.weights_sha256,
+            data_sha256=subject.data_sha256,
+        )
+        return applied(cell) if done else cell
+
+    def _figures(self) -> tuple[Figure, ...]:
+        found = []
+        for figure in self.subject.figures:
+            with self.subject.lock:
+                ball = self.subject.balls[figure.step - 1, figure.quantity]
+            at = (0, *figure.index)
+            value = self.values.get((figure.step, figure.quantity, figure.index))
+            allowed = float(figure.half_unit) + float(np.broadcast_to(ball.rad, ball.mid.shape)[at])
+            error = abs(value - float(figure.value)) if value is not None else float("nan")
+            verdict = Verdict.NOT_GIVEN if value is None else Verdict.WITHIN if error <= allowed else Verdict.WRONG
+            found.append(
+                Figure(figure.step, figure.quantity, figure.index, figure.printed, value, error, allowed, verdict)
+            )
+        return tuple(found)
