@@ -13,7 +13,7 @@ from gradparity.adapters.keras_layers import activations, classes, loss_of
 from gradparity.adapters.protocol import Adapter, Network, Pairs, PlainProgram, Probe, Update
 from gradparity.adapters.tensorflow_engine import from_environ, tensorflow, tensorflow_environment
 from gradparity.reference.errors import InputError
-from gradparity.reference.problem import Array
+from gradparity.reference.problem import Array, Layer
 
 
 def uses_fit(network: Network) -> bool:
@@ -38,6 +38,13 @@ def _set_dtype(dtype: str) -> None:
         jax.config.update("jax_enable_x64", dtype == "float64")
 
 
+def _dense(layer: Layer) -> Any:
+    import keras
+
+    # The scenario's weights are loaded at once: drawing random ones first costs a second a model on JAX.
+    return keras.layers.Dense(layer.units, kernel_initializer="zeros")
+
+
 def _compiled(parts: list[Any], network: Network, learning_rate: float) -> tuple[Any, Any]:
     """Return the model of both programs and its optimizer."""
     import keras
@@ -60,7 +67,7 @@ class _Plain(PlainProgram):
         self._network = network
         parts = [keras.Input(shape=(network.inputs,))]
         for layer in network.layers:
-            parts += [keras.layers.Dense(layer.units), activations()[layer.activation](layer)]
+            parts += [_dense(layer), activations()[layer.activation](layer)]
         self._model, self._optimizer = _compiled(parts, network, network.learning_rate)
         self._model.set_weights([a for pair in weights for a in pair])
 
@@ -91,7 +98,9 @@ class _Plain(PlainProgram):
         _set_dtype(self._network.dtype)
         X, Y = batches[0]
         recorder = keras.callbacks.LambdaCallback(on_epoch_end=record)
-        self._model.fit(**_training_data(X, Y), epochs=len(batches), verbose=0, callbacks=[recorder])
+        self._model.fit(
+            **_training_data(X, Y), epochs=len(batches), shuffle=False, verbose=0, callbacks=[recorder]
+        )
         yield from updates
 
     def _gradients(self) -> Pairs:
@@ -111,7 +120,7 @@ def _training_data(X: Array, Y: Array) -> dict[str, Any]:
 
     if keras.backend.backend() == "tensorflow":
         return {"x": tensorflow().data.Dataset.from_tensor_slices((X, Y)).batch(len(X))}
-    return {"x": X, "y": Y, "batch_size": len(X), "shuffle": False}
+    return {"x": X, "y": Y, "batch_size": len(X)}
 
 
 class _Probed:
@@ -124,7 +133,7 @@ class _Probed:
         parts = [keras.Input(batch_shape=(m, network.inputs))]
         for l, layer in enumerate(network.layers, start=1):
             at_Z, at_A = classes().Tap(True), classes().Tap(l < len(network.layers) or not _finds_logits(network))
-            self._dense.append(keras.layers.Dense(layer.units))
+            self._dense.append(_dense(layer))
             self._taps.append((at_Z, at_A))
             parts += [self._dense[-1], at_Z, activations()[layer.activation](layer), at_A]
         # What a learning rate of 0 leaves of the weights is overwritten by the next call.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 
 from gradparity.adapters.loop import Item, Stopwatch
 from gradparity.adapters.outcome import Chunk, Ended, Status, Task, printable
@@ -42,13 +44,25 @@ def environment(family: str, base: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that the worker of `family` runs under, on top of those of `base`."""
     flags = f"{base.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
     keras = {"KERAS_BACKEND": family} if family in KERAS_BACKENDS else {}
-    return {"TF_CPP_MIN_LOG_LEVEL": "2", **base, **FIXED, **keras, "XLA_FLAGS": flags}
+    defaults = {"TF_CPP_MIN_LOG_LEVEL": "2", "TORCHINDUCTOR_CACHE_DIR": _inductor_cache()}
+    return {**defaults, **base, **FIXED, **keras, "XLA_FLAGS": flags}
+
+
+def _inductor_cache() -> str:
+    """Return where torch keeps what it compiled unless told otherwise, as seen from outside a worker."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, ImportError, OSError):
+        user = "unnamed"
+    return str(Path(tempfile.gettempdir()) / f"torchinductor_{user}")
 
 
 class Worker:
     """The warm process of one family. What it prints goes to an unnamed file, read only when it is needed."""
 
     def __init__(self, family: str, python: str) -> None:
+        # Frameworks clear away their temporary files when they end in peace; a worker is killed.
+        self.folder = tempfile.TemporaryDirectory(prefix="gradparity-", ignore_cleanup_errors=True)
         self.log = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - `kill` closes it
         self.timed_out = False
         # A session of its own: Ctrl-C reaches the parent alone, and what an engine starts dies with it.
@@ -57,7 +71,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.log,
-            env=environment(family, os.environ),
+            env=environment(family, os.environ) | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), self.folder.name),
             start_new_session=True,
         )
         assert self.process.stdin
@@ -146,6 +160,7 @@ class Worker:
         for stream in (self.tasks, self.results, self.log):
             with suppress(OSError):
                 stream.close()
+        self.folder.cleanup()
 
 
 def _exit(code: int) -> str:

@@ -94,6 +94,9 @@ def _read(stream: BinaryIO, tasks: SimpleQueue[Task]) -> None:
         while True:
             tasks.put(receive(stream))  # type: ignore[arg-type]
     except EOFError:
+        # Nobody is left to answer to. What the engine itself has started goes too, where it is a group of its own.
+        if os.name == "posix" and os.getpgrp() == os.getpid():
+            os.killpg(0, signal.SIGKILL)
         os._exit(0)
     except Exception:  # noqa: BLE001 - a thread's exception would leave the process waiting for ever
         traceback.print_exc()

@@ -50,7 +50,10 @@ class Activation(Protocol):
 
 @dataclass(frozen=True)
 class Elementwise:
-    """An activation of one variable. `lipschitz` bounds |f′| on ``|z| ± rad``; `rounding` is |fl(f) − f|."""
+    """An activation of one variable. `lipschitz` bounds |f′| on ``|z| ± rad``.
+
+    `rounding` bounds |fl(f) − f|, from the lowest z and the largest |f| within reach.
+    """
 
     symbol: str
     derivative_formula: str
@@ -74,16 +77,16 @@ class Elementwise:
             return Error(self.rounding(r, z.mid, magnitude(a), slope), None)
         steepest = self.lipschitz(z.mid, z.rad, slope)
         inherited = mul(steepest, z.rad)
-        local = self.rounding(r, z.mid, magnitude(a) + inherited, slope)
+        local = self.rounding(r, z.mid - z.rad, magnitude(a) + inherited, slope)
         return rounded(r, local, inherited, mul(np.square(steepest), z.var))
 
     def pullback_bound(self, r: Rounding, g: Ball, z: Ball, a: Ball, slope: float) -> Error:
-        """Bound ``g f′``: ``e_g|f′| + (|g|+e_g)·slack``, and the rounding of the product."""
+        """Bound ``g f′``: ``e_g|f′| + (|g|+e_g)·slack``, the product's rounding, and what flushing g or f′ loses."""
         F, G = magnitude(self.derivative(z.mid, a.mid, slope)), magnitude(g.mid)
         slack, high = self.slack(r, z, a, slope), add(G, g.rad)
         inherited = add(mul(g.rad, F), mul(high, slack.rad))
         floor = 0.0 if is_zero(slack.own) else r.omega
-        local = add(mul(high, slack.own), mul(r.flushed(G), F), floor)
+        local = add(mul(high, add(slack.own, r.flushed(F))), mul(r.flushed(G), F), floor)
         return rounded(r, local, inherited, add(mul(np.square(F), g.var), mul(np.square(G), slack.var)))
 
 
@@ -96,7 +99,7 @@ def _relu_slack(r: Rounding, z: Ball, a: Ball, slope: float) -> Slack:
     """Return the jump of f′ where the sign of z is open: within its radius of 0, or subnormal (flushed by some)."""
     distance, jump = magnitude(z.mid), 1.0 - slope
     open_sign = (distance < r.tiny) & (distance > 0.0)
-    own: Array | float = np.where(z.mid > 0, 0.0, r.gamma(3) * abs(slope)) if slope else 0.0
+    own: Array | float = np.where((z.mid > 0) & (distance > z.rad), 0.0, r.gamma(3) * abs(slope)) if slope else 0.0
     if z.exact:
         return Slack(abs(jump) * open_sign if open_sign.any() else 0.0, 0.0, own)
     open_sign |= (distance <= z.rad) & (z.rad > 0.0)
@@ -137,7 +140,7 @@ ACTIVATIONS: dict[str, Activation] = {
         "id", "1",
         function=lambda z, _: z,
         derivative=lambda z, a, _: np.ones_like(z),
-        rounding=lambda r, z, a, _: r.flushed(magnitude(z)),
+        rounding=lambda r, z, a, _: r.flushed(a),
         lipschitz=lambda z, rad, _: np.ones_like(magnitude(z)),
         slack=lambda r, z, a, _: Slack(0.0, 0.0, 0.0),
     ),
@@ -145,7 +148,7 @@ ACTIVATIONS: dict[str, Activation] = {
         "ReLU", "[Z > 0]",
         function=lambda z, _: np.maximum(z, 0),
         derivative=lambda z, a, _: (z > 0).astype(z.dtype),
-        rounding=lambda r, z, a, _: r.flushed(magnitude(z)),
+        rounding=lambda r, z, a, _: r.flushed(a),
         lipschitz=lambda z, rad, _: (z + rad > 0).astype(np.float64),
         slack=lambda r, z, a, _: _relu_slack(r, z, a, 0.0),
     ),
@@ -153,9 +156,7 @@ ACTIVATIONS: dict[str, Activation] = {
         "leakyReLU", "(1 if Z > 0 else α)",
         function=lambda z, slope: np.where(z > 0, z, z.dtype.type(slope) * z),
         derivative=lambda z, a, slope: np.where(z > 0, z.dtype.type(1), z.dtype.type(slope)),
-        rounding=lambda r, z, a, slope: np.where(
-            z < 0, r.gamma(3) * a + r.omega, r.flushed(magnitude(z))
-        ),
+        rounding=lambda r, z, a, slope: np.where(z < 0, r.gamma(3) * a + r.omega, r.flushed(a)),
         lipschitz=lambda z, rad, slope: np.where(z + rad > 0, max(1.0, abs(slope)), abs(slope)),
         slack=_relu_slack,
     ),

@@ -61,7 +61,8 @@ class FromFile:
 def read_npz(path: Path) -> dict[str, Array]:
     """Read every array of a NumPy archive. Raises `InputError` if it cannot be read."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here, since np.load leaves the file open when the archive is damaged.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         # np.load gives an array, not an archive, for .npy: AttributeError or TypeError.
@@ -143,11 +144,16 @@ class Csv(FromFile):
         """Return ``X (M, n0)`` and ``Y (M, n_L)`` in float64. Raises `InputError`, `MissingLibrary`."""
         pandas, path = library("pandas", "pandas"), folder / self.path
         try:
-            # pandas' default parser is off by an ULP at times.
-            frame = pandas.read_csv(path, sep=self.separator, float_precision="round_trip")
+            frame = pandas.read_csv(path, sep=self.separator, **_exact(pandas))
         except (OSError, ValueError) as error:
             raise InputError(f"path: {path} cannot be read as CSV ({error}); check the file") from error
         return from_columns(frame, self.inputs, self.targets, self.one_hot)
+
+
+def _exact(pandas: Any) -> dict[str, str]:
+    """Return the option that makes pandas read decimals exactly: its default from 3.1 on, which deprecates it."""
+    version = tuple(int(part) for part in pandas.__version__.split(".")[:2])
+    return {} if version >= (3, 1) else {"float_precision": "round_trip"}
 
 
 @dataclass(frozen=True)

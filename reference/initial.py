@@ -62,7 +62,8 @@ def log(x: Array) -> Array:
     square, series = f * f, np.zeros_like(f)
     for k in range(23, 0, -2):
         series = series * square + 1 / k
-    return e * 0.6931471805599453 + 2 * (f * series)
+    result: Array = e * 0.6931471805599453 + 2 * (f * series)
+    return result
 
 
 def _philox(seed: int, stream: int) -> np.random.Philox:

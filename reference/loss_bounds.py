@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gradparity.reference.bounds import Ball, Rounding, add, magnitude, mul
+from gradparity.reference.bounds import Ball, Rounding, add, magnitude, mul, overflowing
 from gradparity.reference.problem import Array
 from gradparity.reference.softmax import Softmax, total
 
@@ -48,6 +48,11 @@ def _unless_flushed(r: Rounding, a: Array, own: Array) -> Array:
     return np.where((a < r.tiny) & (a > 0.0), np.inf, own)
 
 
+def _lost_targets(r: Rounding, y: Array, x: Array, inherited: Array | float) -> Array:
+    """Return what is lost of ``y x``, itself inherited to within `inherited`, where a subnormal y is read as 0."""
+    return np.where((y < r.tiny) & (y > 0.0), y * x + inherited, 0.0)
+
+
 def bce_term(r: Rounding, a: Ball, y: Array, value: Array) -> Terms:
     """``(τ + γ₄)ℓ + 2u(1−y)(1+τ) + 2ω``: the logarithms, and ``1 − a`` rounded before its logarithm."""
     A, tau = magnitude(a.mid), r.tau("log")
@@ -60,7 +65,7 @@ def bce_term(r: Rounding, a: Ball, y: Array, value: Array) -> Terms:
 
 
 def bce_gradient(r: Rounding, a: Ball, y: Array, value: Array) -> Terms:
-    """``γ₆(y/a + (1−y)/(1−a)) + ω``."""
+    """``γ₆(y/a + (1−y)/(1−a)) + sub(y)/a + ω``."""
     A = magnitude(a.mid)
     S = _weighted(y, 1 / A) + _weighted(1 - y, 1 / (1 - A))
     inherited: Array | float = 0.0
@@ -68,14 +73,14 @@ def bce_gradient(r: Rounding, a: Ball, y: Array, value: Array) -> Terms:
     if not a.exact:
         inherited = _inherited(y, _inverse_spread(A, a.rad)) + _inherited(1 - y, _inverse_spread(1 - A, a.rad))
         curvature = _weighted(y, 1 / A**2) + _weighted(1 - y, 1 / (1 - A) ** 2)
-    own = r.gamma(6) * (S + inherited) + r.omega
+    own = r.gamma(6) * (S + inherited) + _lost_targets(r, y, 1 / A, inherited) + r.omega
     return Terms(_unless_flushed(r, A, own), inherited, curvature * curvature * a.var)
 
 
 def bce_logits_term(r: Rounding, z: Ball, y: Array, value: Array) -> Terms:
     """``γ₄(|z|(1+|y|) + t) + (2τ+τ²)t + 2ω``, ``t = log(1+e^−|z|)``: not relative to ℓ, engines lose ``e^−|z|``."""
     Z, tau = magnitude(z.mid), r.tau("softplus")
-    t = np.log1p(np.exp(-Z))
+    t = np.log1p(np.exp(-np.maximum(Z - z.rad, 0.0)))
     D = np.maximum(1 - y, y)
     own = r.gamma(4) * ((Z + z.rad) * (1 + np.abs(y)) + t) + (2 * tau + tau * tau) * t + 2 * r.omega
     return Terms(own, D * z.rad, D * D * z.var)
@@ -91,39 +96,42 @@ def bce_logits_gradient(r: Rounding, z: Ball, y: Array, value: Array) -> Terms:
     small, large = e / (1 + e), 1 / (1 + e)
     positive = z.mid >= 0
     up, down = np.where(positive, large, small), np.where(positive, small, large)
-    M = (1 - y) * up + y * down
     nearest = np.exp(-np.maximum(Z - z.rad, 0.0))
     steepest = nearest / np.square(1 + nearest)
+    inherited = np.asarray(steepest * z.rad)
+    M = (1 - y) * up + y * down + inherited
     own = (
-        tau * up + r.omega + r.u * magnitude(value)
-        + M * (tau + 2 * tau * np.log1p(e) + 2 * r.u + 1.01 * np.minimum(r.u * Z, e))
+        tau * (up + inherited) + r.omega + r.u * (magnitude(value) + inherited)
+        + M * (tau + 2 * tau * np.log1p(nearest) + 2 * r.u + 1.01 * np.minimum(r.u * (Z + z.rad), nearest))
     )  # fmt: skip
-    return Terms(own + (tau + 2 * r.u) * steepest * z.rad, steepest * z.rad, steepest * steepest * z.var)
+    return Terms(own, inherited, steepest * steepest * z.var)
 
 
 def cce_term(r: Rounding, a: Ball, y: Array, value: Array) -> Terms:
-    """``(τ + γ_{n+2}) Σ y|log a| + (n+2)ω``."""
+    """``(τ + γ_{n+2}) Σ y|log a| + Σ sub(y)|log a| + (n+2)ω``."""
     A, n = magnitude(a.mid), a.mid.shape[-2]
-    inherited = 0.0 if a.exact else total(_inherited(y, _log_spread(A, a.rad)))
-    size = total(_weighted(y, np.abs(np.log(A)))) + inherited
-    own = (r.tau("log") + r.gamma(n + 2)) * size + (n + 2) * r.omega
+    spread = np.zeros_like(A) if a.exact else _inherited(y, _log_spread(A, a.rad))
+    inherited, logarithm = total(spread), np.abs(np.log(A))
+    size = total(_weighted(y, logarithm)) + inherited
+    lost = total(_lost_targets(r, y, logarithm, spread))
+    own = (r.tau("log") + r.gamma(n + 2)) * size + lost + (n + 2) * r.omega
     flushed = total(_unless_flushed(r, A, np.zeros_like(A)))
-    var = 0.0 if a.exact else total(np.square(_weighted(y, 1 / A)) * a.var)
+    var = 0.0 if a.exact else total(np.asarray(np.square(_weighted(y, 1 / A)) * a.var))
     return Terms(own + flushed, inherited, var)
 
 
 def cce_gradient(r: Rounding, a: Ball, y: Array, value: Array) -> Terms:
-    """``γ₄ y/a + ω``."""
+    """``γ₄ y/a + sub(y)/a + ω``."""
     A = magnitude(a.mid)
     inherited = 0.0 if a.exact else _inherited(y, _inverse_spread(A, a.rad))
-    own = r.gamma(4) * (_weighted(y, 1 / A) + inherited) + r.omega
+    own = r.gamma(4) * (_weighted(y, 1 / A) + inherited) + _lost_targets(r, y, 1 / A, inherited) + r.omega
     var = 0.0 if a.exact else np.square(_weighted(y, 1 / A**2)) * a.var
     return Terms(_unless_flushed(r, A, own), inherited, var)
 
 
 def cce_logits_term(r: Rounding, z: Ball, y: Array, value: Array) -> Terms:
     """Bound ``−Σ y log softmax(z)``, also where an engine computes ``logsumexp(z) − z_y``."""
-    Z, n, tau = np.asarray(z.mid, dtype=np.float64), z.mid.shape[-2], r.tau("log")
+    Z, n, tau = np.asarray(z.mid, dtype=np.float64), z.mid.shape[-2], max(r.tau("exp"), r.tau("log"))
     largest = Z.max(axis=-2, keepdims=True)
     s = largest - Z
     S = total(np.exp(-s))
@@ -135,16 +143,17 @@ def cce_logits_term(r: Rounding, z: Ball, y: Array, value: Array) -> Terms:
     spread = z.rad + (np.max(z.rad, axis=-2, keepdims=True) if isinstance(z.rad, np.ndarray) else z.rad)
     inherited = total(y * spread)
     var = total(np.square(p * total(y) - y) * z.var)
-    return Terms(own + (tau + r.gamma(n + 4)) * inherited, inherited, var)
+    own = own + (2 * tau + r.gamma(5 * n + 20)) * inherited
+    return Terms(overflowing(r, s.max(axis=-2, keepdims=True), own), inherited, var)
 
 
 def cce_logits_gradient(r: Rounding, z: Ball, y: Array, value: Array) -> Terms:
-    """Bound ``softmax(z) Σy − y`` by the bound of softmax, and ``u|D|`` for the difference."""
-    p, weight = (value + y) / total(y), total(y)
-    own = Softmax().value_bound(r, Ball(z.mid), p, 0.0)
-    full = Softmax().value_bound(r, z, p, 0.0)
+    """Bound ``softmax(z) Σy − y`` by the bound of softmax, ``γ_{n+2}`` of ``softmax Σy``, and ``u|D|``."""
+    weight, n = total(y), y.shape[-2]
+    p = (value + y) / weight
+    own, full = (Ball(p, *Softmax().value_bound(r, ball, p, 0.0)) for ball in (Ball(z.mid), z))
     inherited = np.maximum(full.rad - own.rad, 0.0) * weight
-    difference = r.u * (magnitude(value) + inherited)
+    difference = r.u * (magnitude(value) + inherited) + r.gamma(n + 2) * (magnitude(p) * weight + inherited)
     return Terms(own.rad * weight + difference, inherited, np.maximum(full.var - own.var, 0.0) * weight * weight)
 
 

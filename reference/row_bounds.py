@@ -64,11 +64,12 @@ def _divided(r: Rounding, D: Array, terms: Terms, N: int) -> Error:
 
 
 def update_bound(r: Rounding, learning_rate: float, value: Array, w: Ball, dw: Ball) -> Error:
-    """Bound ``w − η dw``: ``3uη|dw| + u(|w_next| + 3uη|dw|) + ω``; η rounded or not, fused or not."""
+    """Bound ``w − η dw``: ``3uη|dw| + u(|w_next| + 3uη|dw|) + η sub(dw) + ω``; η rounded or not, fused or not."""
     eta = abs(learning_rate)
     inherited = add(w.rad, mul(eta, dw.rad))
-    step = 3 * r.u * eta * np.asarray(add(magnitude(dw.mid), dw.rad))
-    size = magnitude(value)
-    local = (1 + r.u) * step + r.u * np.asarray(add(size, inherited)) + r.omega
+    change = magnitude(dw.mid)
+    step = 3 * r.u * eta * np.asarray(add(change, dw.rad))
+    local = (1 + r.u) * step + r.u * np.asarray(add(magnitude(value), inherited)) + r.omega
+    local = np.asarray(add(local, mul(eta, r.flushed(change))))
     error = rounded(r, local, inherited, add(w.var, mul(eta * eta, dw.var)))
-    return Error(overflowing(r, size, np.asarray(error.rad)), error.var)
+    return Error(overflowing(r, magnitude(w.mid) + eta * change, np.asarray(error.rad)), error.var)

@@ -280,8 +280,8 @@ def check_targets(loss: str, Y: Array) -> None:
         if len(off):
             i = int(off[0])
             raise InputError(
-                f"Y: row {i} sums to {Y[i].sum()!r}, and loss {loss!r} needs 1; give one-hot rows or probabilities"
-                " (in float64)"
+                f"Y: row {i} sums to {float(Y[i].sum())!r}, and loss {loss!r} needs 1;"
+                " give one-hot rows or probabilities (in float64)"
             )
 
 

@@ -7,7 +7,7 @@ from math import log
 
 import numpy as np
 
-from gradparity.reference.bounds import Ball, Error, Rounding, magnitude
+from gradparity.reference.bounds import Ball, Error, Rounding, is_zero, magnitude, overflowing
 from gradparity.reference.problem import Array
 
 
@@ -40,14 +40,18 @@ class Softmax:
             r.u * (2 * s + 2 * total(p * s) + 2 * log(n)) + 2 * r.tau("exp") * (1 + log(n)) + r.gamma(n + 4)
         )
         spread = z.rad + (np.max(z.rad, axis=-2, keepdims=True) if isinstance(z.rad, np.ndarray) else z.rad)
-        relative = np.expm1(np.minimum(own + spread, 50.0))
+        # The engine's own z, at most `spread` away, enters its rounding errors too.
+        relative = np.expm1(np.minimum(own + (1 + 4 * r.u) * spread, 50.0))
         rad = np.minimum(p * relative, 1 + r.gamma(n + 4)) + r.omega
         local = p * np.expm1(np.minimum(own, 50.0)) / 4 + r.omega
         inherited = p * p * (z.var + (total(p * p * z.var) if isinstance(z.var, np.ndarray) else 0.0))
         return Error(rad, local * local + inherited)
 
     def pullback_bound(self, r: Rounding, g: Ball, z: Ball, a: Ball, slope: float) -> Error:
-        """Bound `pullback`: ``γ_{n+4} p(|g| + Σp|g|) + (n+1)ω``, and what g and p inherit, term by term."""
+        """Bound `pullback`: ``γ_{n+4} p(|g| + Σp|g|) + (n+1)ω``, and what g and p inherit, term by term.
+
+        Reading a subnormal p as 0 loses ``sub(p)(|g| + Σp|g|) + p Σ sub(p)|g|``.
+        """
         p, G, n = magnitude(a.mid), magnitude(g.mid), a.mid.shape[-2]
         high_p, high_G = p + a.rad, G + g.rad
         inherited = (
@@ -55,11 +59,15 @@ class Softmax:
             + a.rad * (high_G + total(high_p * high_G))
             + p * total(a.rad * high_G)
         )
-        local = r.gamma(n + 4) * high_p * (high_G + total(high_p * high_G)) + (n + 1) * r.omega
+        size = high_G + total(high_p * high_G)
+        lost = r.flushed(p)
+        flushed = 0.0 if is_zero(lost) else lost * size + p * total(lost * high_G)
+        local = r.gamma(n + 4) * high_p * size + flushed + (n + 1) * r.omega
         centred = g.mid - total(a.mid * g.mid)
         inherited_var = (
             p * p * (g.var + total(p * p * g.var))
             + a.var * np.square(magnitude(centred))
             + p * p * total(a.var * G * G)
         )
-        return Error(local + inherited, np.square(local / 4) + inherited_var)
+        rad = overflowing(r, size, local + inherited)
+        return Error(rad, np.square(local / 4) + inherited_var)

@@ -61,7 +61,7 @@ def read(path: Path) -> dict[str, Any]:
     """Read the TOML file at `path`; see `parse`."""
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"cannot be read ({error}); give a TOML file in UTF-8") from error
     return parse(text)
 

@@ -44,9 +44,10 @@ def decode(hint: Any, raw: Any) -> Any:
         return tuple(decode(h, item) for h, item in zip(hints, raw, strict=True))
     if origin is not None:
         return {key: decode(args[1], item) for key, item in raw.items()}
-    if is_dataclass(hint):
-        known = _hints(hint)
-        return hint(**{key: decode(known[key], item) for key, item in raw.items() if key in known})
+    cls: type[Any] = hint
+    if is_dataclass(cls):
+        known = _hints(cls)
+        return cls(**{key: decode(known[key], item) for key, item in raw.items() if key in known})
     if hint is float or issubclass(hint, Enum):
         return hint(raw)
     if not isinstance(raw, hint):
@@ -55,5 +56,5 @@ def decode(hint: Any, raw: Any) -> Any:
 
 
 @cache
-def _hints(cls: Any) -> dict[str, Any]:
+def _hints(cls: type[Any]) -> dict[str, Any]:
     return get_type_hints(cls)

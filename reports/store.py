@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -104,21 +103,12 @@ def csv(frame: pd.DataFrame) -> str:
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`, which replaces it once it has been written."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def write(path: Path, text: str) -> None:
@@ -137,7 +127,9 @@ def load(path: str | os.PathLike[str]) -> Results:
     try:
         first, *lines = file.read_bytes().split(b"\n")
     except OSError as error:
-        raise InputError(f"cannot read {file}: {error.strerror}; name a folder that `gradparity run --out` wrote") from None
+        raise InputError(
+            f"cannot read {file}: {error.strerror}; name a folder that `gradparity run --out` wrote"
+        ) from None
     results = _header(file, first)
     ended = False
     cells: dict[Key, Cell] = {}

@@ -36,10 +36,13 @@ COLUMNS = (
         "what the row is about: 'quantity' (over all steps), 'step' (one step outside its bound), 'figure' (one printed"
         " figure), or 'cell' (an engine that ended early, or did what it must not)",
     ),
-    Column("program", "string", "", "plain (the training step as users write it) or probed (the same, with Z, A, delta)"),
+    Column("program", "string", "", "plain (the step as users write it) or probed (the same, with Z, A, delta)"),
     Column("quantity", "string", "", "Z1, A1, loss, dA1, delta1, dW1, db1, W1_next, …; empty for a 'cell'"),
     Column("formula", "string", "", "the formula that the quantity is judged against"),
-    Column("verdict", "string", "", "within, suspect, wrong, declared, known, not given, unsupported, crashed, timed out"),
+    Column(
+        "verdict", "string", "",
+        "within, suspect, wrong, declared, known or not given; of a 'cell' also unsupported, crashed, timed out",
+    ),
     Column("cell_verdict", "string", "", "the verdict of the whole cell"),
     Column("steps", "Int64", "steps", "number of steps judged"),
     Column("step", "Int64", "", "the step of the worst element, from 1"),
@@ -75,7 +78,7 @@ def table(cells: Iterable[Cell]) -> pd.DataFrame:
     import pandas as pd
 
     rows = [row for cell in cells for row in _rows(cell)]
-    frame = pd.DataFrame({c.name: pd.array([row.get(c.name) for row in rows], dtype=c.dtype) for c in COLUMNS})
+    frame = pd.DataFrame({c.name: pd.Series([row.get(c.name) for row in rows], dtype=c.dtype) for c in COLUMNS})
     frame.attrs["gradparity_schema"] = SCHEMA
     return frame
 
@@ -100,13 +103,27 @@ def _rows(cell: Cell) -> Iterator[dict[str, Any]]:
     rows += [_figure_row(figure) for figure in cell.figures]
     why = "; ".join(filter(None, (*cell.faults, cell.message)))
     if why or not rows:
-        rows.append({"record": "cell", "quantity": "", "verdict": str(cell.verdict), "steps": cell.steps, "reason": why})
+        rows.append(
+            {"record": "cell", "quantity": "", "verdict": str(cell.verdict), "steps": cell.steps, "reason": why}
+        )
     for row in rows:
-        yield {name: printable(value, 1000) if isinstance(value, str) else value for name, value in (shared | row).items()}
+        yield {
+            name: printable(value, 1000) if isinstance(value, str) else value for name, value in (shared | row).items()
+        }
 
 
 def _finding_rows(finding: Finding, reason: str | None) -> Iterator[dict[str, Any]]:
-    counted = ("steps", "first_wrong_step", "elements", "not_judged", "wrong", "suspect", "sigmas", "digits", "difference")
+    counted = (
+        "steps",
+        "first_wrong_step",
+        "elements",
+        "not_judged",
+        "wrong",
+        "suspect",
+        "sigmas",
+        "digits",
+        "difference",
+    )
     named = {name: getattr(finding, name) for name in ("program", "quantity", "formula", "basis", "note")}
     named |= {"verdict": str(finding.verdict), "reason": reason}
     yield named | {"record": "quantity"} | {name: getattr(finding, name) for name in counted} | _worst(finding.worst)

@@ -1,0 +1,170 @@
+"""The command line. Whatever a command needs is imported when it runs, so that ``--help`` is there at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gradparity import __version__
+from gradparity.reference.errors import InputError
+
+if TYPE_CHECKING:
+    from gradparity.reports.screen import Screen
+
+INTERRUPTED, BROKEN_PIPE = 130, 141
+FOLDER = click.Path(file_okay=False, path_type=Path)
+FILE = click.Path(dir_okay=False, path_type=Path)
+SAVED = click.Path(path_type=Path)
+
+
+class Refused(click.ClickException):
+    """Bad input: one message, and exit code 2."""
+
+    exit_code = 2
+
+
+class Commands(click.Group):
+    """The group of all commands, with what ends them early."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; bad input ends with 2, Ctrl-C with 130."""
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            raise Refused(str(error)) from None
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(INTERRUPTED) from None
+
+
+def emit(text: str) -> None:
+    """Write to standard output; a reader that has gone away ends the command quietly."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Otherwise the interpreter would complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise click.exceptions.Exit(BROKEN_PIPE) from None
+
+
+def draw(paint: Callable[[Screen], None]) -> None:
+    """Let `paint` fill the screen that standard output is, and write it."""
+    from gradparity.reports.screen import Screen
+
+    screen = Screen.of(sys.stdout)
+    with screen.console.capture() as captured:
+        paint(screen)
+    emit(captured.get())
+
+
+def write_to(file: Path | None, text: str) -> None:
+    """Write `text` to `file`, or to standard output. Raises `InputError` where it cannot be written."""
+    from gradparity.reports.store import write
+
+    if file is None:
+        emit(text)
+        return
+    try:
+        write(file, text)
+    except OSError as error:
+        raise InputError(f"cannot write {file}: {error.strerror}; choose another file") from None
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="gradparity")
+def cli() -> None:
+    """Are the gradients that your deep-learning framework computes right?
+
+    Exit codes: 0 nothing wrong, 1 something wrong, 2 bad input, 3 incomplete (a crash, a timeout), 130 Ctrl-C.
+    """
+
+
+@cli.command()
+@click.argument("scenarios", nargs=-1, metavar="[SCENARIO]...")
+@click.option(
+    "engines", "--engine", multiple=True, metavar="NAME", help="An engine, a pattern (keras:*), or file.py:function."
+)
+@click.option("dtypes", "--dtype", multiple=True, metavar="DTYPE", help="float32 or float64. Default: the scenario's.")
+@click.option("--out", type=FOLDER, metavar="DIR", help="Save JSON lines, Parquet, CSV, Markdown and JUnit XML here.")
+@click.option("--junit", type=FILE, metavar="FILE", help="Write JUnit XML to this file.")
+@click.option("--strict", is_flag=True, help="A suspect quantity fails, also on structured data.")
+@click.option("--full", is_flag=True, help="Run engines that compile slowly on every scenario.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), default=300.0, show_default=True, help="Seconds a cell."
+)
+@click.option(
+    "--jobs", type=click.IntRange(min=1), metavar="N", help="Frameworks side by side. Default: as many as cores."
+)
+def run(scenarios: tuple[str, ...], **options: Any) -> None:
+    """Run scenarios on engines and judge what they compute.
+
+    SCENARIO is the name of one that ships, a pattern such as 'xor-*', or a FILE.toml of your own. Default: all that
+    ship, on all engines that are installed.
+    """
+    from gradparity.reports.cli_run import run_command
+
+    raise click.exceptions.Exit(run_command(scenarios, **options))
+
+
+@cli.command()
+def engines() -> None:
+    """List the engines, their versions, and how to install what is missing."""
+    from gradparity.reports.cli_show import show_engines
+
+    draw(show_engines)
+
+
+@cli.command()
+def scenarios() -> None:
+    """List the scenarios that ship."""
+    from gradparity.reports.cli_show import show_scenarios
+
+    draw(show_scenarios)
+
+
+@cli.command()
+@click.argument("scenario")
+def formulas(scenario: str) -> None:
+    """Print the formula table of SCENARIO (a name or a FILE.toml), with shapes."""
+    from gradparity.reports.cli_show import one_scenario, show_formulas
+
+    chosen = one_scenario(scenario)
+    draw(lambda screen: show_formulas(chosen, screen))
+
+
+@cli.command()
+@click.argument("results", type=SAVED)
+@click.option(
+    "form", "--format", default="terminal", show_default=True,
+    type=click.Choice(["terminal", "markdown", "junit", "csv", "parquet"]),
+)  # fmt: skip
+@click.option("-o", "--output", type=FILE, metavar="FILE", help="Write here instead of to standard output.")
+def report(results: Path, form: str, output: Path | None) -> None:
+    """Render saved RESULTS (a folder, or its results.jsonl) again, also from a file that was cut off."""
+    from gradparity.reports.cli_show import report_command
+
+    report_command(results, form, output)
+
+
+@cli.command()
+@click.argument("results", type=SAVED)
+@click.argument("scenario")
+@click.argument("engine")
+@click.option("--dtype", metavar="DTYPE", help="float32 or float64. Default: the one that is worst.")
+@click.option("-o", "--output", type=FILE, metavar="FILE", help="Write here instead of to standard output.")
+def repro(results: Path, scenario: str, engine: str, dtype: str | None, output: Path | None) -> None:
+    """Write a script that shows one cell of RESULTS with nothing but NumPy and that framework."""
+    from gradparity.reports.cli_show import repro_command
+
+    repro_command(results, scenario, engine, dtype, output)
+
+
+def main() -> None:
+    """Run the command line; the entry point ``gradparity``."""
+    cli(prog_name="gradparity")

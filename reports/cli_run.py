@@ -1,0 +1,119 @@
+"""``gradparity run``: check, run, keep each cell as it is finished, and report."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from gradparity.reference.errors import InputError
+from gradparity.reports import github, junit, terminal
+from gradparity.reports.cell import Cell
+from gradparity.reports.cli import INTERRUPTED, draw, emit, write_to
+from gradparity.reports.plan import Plan, plan
+from gradparity.reports.progress import LiveProgress
+from gradparity.reports.results import Key, Results, RunInfo
+from gradparity.reports.store import Journal, save_derived
+from gradparity.reports.verify import execute
+
+
+class Keeper:
+    """Keeps the cells of a run, in memory and in the journal, until it is closed."""
+
+    def __init__(self, journal: Journal | None, progress: LiveProgress) -> None:
+        self.cells: list[Cell] = []
+        self._journal, self._progress = journal, progress
+        self._lock, self._closed = threading.Lock(), False
+
+    def add(self, cell: Cell) -> None:
+        """Keep a finished cell. After Ctrl-C a worker may still bring one: too late."""
+        with self._lock:
+            if self._closed:
+                return
+            self.cells.append(cell)
+            if self._journal:
+                self._journal.add(cell)
+        self._progress.add(cell)
+
+    def close(self) -> list[Cell]:
+        """Take no more cells; return those that were kept."""
+        with self._lock:
+            self._closed = True
+        return self.cells
+
+
+def run_command(
+    scenarios: Sequence[str],
+    engines: Sequence[str],
+    dtypes: Sequence[str],
+    out: Path | None,
+    junit: Path | None,
+    strict: bool,
+    full: bool,
+    timeout: float,
+    jobs: int | None,
+) -> int:
+    """Run and report; return the exit code. Raises `InputError` before anything runs."""
+    chosen = plan(scenarios or None, engines or None, dtypes or None, full)
+    if junit and not os.access(junit.parent, os.W_OK):
+        raise InputError(f"cannot write {junit}: {junit.parent} is not a folder that can be written to")
+    info = RunInfo.now(strict=strict)
+    blank = Results([], info, chosen.skipped, sources(chosen), planned(chosen))
+    journal = Journal(out, blank) if out else None
+    started, interrupted = time.perf_counter(), False
+    progress = LiveProgress(chosen.total)
+    keeper = Keeper(journal, progress)
+    try:
+        with progress:
+            execute(chosen, keeper.add, timeout=timeout, jobs=jobs)
+    except KeyboardInterrupt:
+        interrupted = True
+    info = info.finished(time.perf_counter() - started)
+    results = replace(blank, cells=keeper.close(), info=info)
+    if journal:
+        journal.end(info)
+    _report(results, out, junit)
+    if interrupted:
+        kept = f"they are in {out}" if out else "they are shown above (--out DIR would have kept them)"
+        click.echo(
+            f"Interrupted: {len(results.cells)} of {len(results.planned)} cells were finished; {kept}.", err=True
+        )
+        return INTERRUPTED
+    return results.exit_code
+
+
+def planned(chosen: Plan) -> tuple[Key, ...]:
+    """Return every cell that the plan is to have."""
+    engines = (*chosen.engines, *chosen.functions)
+    runnable = [(subject.scenario.name, subject.problem.dtype, engine) for subject, engine in chosen.cells]
+    return (*runnable, *((scenario, dtype, engine) for scenario, dtype in chosen.missing for engine in engines))
+
+
+def sources(chosen: Plan) -> dict[str, dict[str, str]]:
+    """Return the scenarios as they are saved with results."""
+    scenarios = {subject.scenario.name: subject.scenario for subject in chosen.subjects}
+    return {name: {"toml": s.to_toml(), "folder": str(s.folder.absolute())} for name, s in scenarios.items()}
+
+
+def _report(results: Results, out: Path | None, junit_file: Path | None) -> None:
+    if out:
+        try:
+            save_derived(results, out)
+        except OSError as error:
+            click.echo(f"Only results.jsonl is whole in {out}: {error.strerror}", err=True)
+    if junit_file:
+        write_to(junit_file, junit.render(results))
+    try:
+        github.append_summary(results)
+    except OSError as error:
+        click.echo(f"The job summary cannot be written: {error.strerror}", err=True)
+    draw(lambda screen: terminal.show(results, screen))
+    if out:
+        emit(f"\nSaved in {out}\n")
+    if commands := github.error_commands(results):
+        emit("\n".join(commands) + "\n")
