@@ -25,13 +25,15 @@ def uses_fit(network: Network) -> bool:
 
 
 def _set_dtype(dtype: str) -> None:
-    """Make `dtype` Keras' default: of layers and losses, and of the optimizer's learning rate and the loss metric.
+    """Make `dtype` Keras' default for layers (the policy) and for losses, metrics and learning rates (floatx).
 
-    ``Dense(dtype="float64")`` alone would leave the learning rate 0.1 rounded to float32, 1.5e-8 off.
+    Both are needed: the policy is fixed by the first layer that is made and does not follow floatx, and with
+    ``Dense(dtype="float64")`` alone the learning rate 0.1 stays rounded to float32, 1.5e-8 off.
     """
     import keras
 
     keras.config.set_floatx(dtype)
+    keras.config.set_dtype_policy(dtype)
     if keras.backend.backend() == "jax":
         import jax
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import math
 import struct
+import sys
 import xml.etree.ElementTree as ET
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pytest
 from click.testing import CliRunner
 
 from gradparity.reference.errors import InputError
+from gradparity.reference.scenario import Scenario
 from gradparity.reference.verdict import Finding, Verdict, Worst
 from gradparity.reports import github, heat, junit, markdown, notebook, story, terminal
 from gradparity.reports import store as files
@@ -33,7 +37,7 @@ ENGINES = (
 HOSTILE = "[red]<script>alert(1)</script>\x1b[31m|`x`\x9b2J\u202e **b** ##[error]\nnext"
 
 
-def finding(quantity: str, verdict: Verdict, worst: Worst | None = None, **more: object) -> Finding:
+def finding(quantity: str, verdict: Verdict, worst: Worst | None = None, **more: Any) -> Finding:
     formula = {"dW1": "delta1 Xᵀ", "delta1": "dA1 ⊙ [Z1 > 0]"}.get(quantity, "W1 X + b1")
     return replace(Finding("probed", quantity, verdict, formula, steps=3, elements=8, worst=worst, basis="row"), **more)
 
@@ -45,7 +49,7 @@ WRONG = finding("dW1", Verdict.WRONG, NAN_WORST, first_wrong_step=3, wrong=2, de
 OUTSIDE = finding("W1_next", Verdict.WRONG, replace(SMALL, error=3e-16), first_wrong_step=1, wrong=1)
 
 
-def cell(engine: str = "torch", verdict: Verdict = Verdict.WITHIN, *findings: Finding, **more: object) -> Cell:
+def cell(engine: str = "torch", verdict: Verdict = Verdict.WITHIN, *findings: Finding, **more: Any) -> Cell:
     environment = {"torch": "2.13.0", "device": "cpu"}
     made = Cell("xor-tape", "float32", engine, verdict, findings or (WITHIN,), environment=environment, steps=3)
     return replace(made, **more)
@@ -127,7 +131,9 @@ def test_save_and_load(results: Results, tmp_path: Path) -> None:
     results.save(tmp_path / "out")
     assert {f.name for f in (tmp_path / "out").iterdir()} == {files.JOURNAL, *files.DERIVED}
     back = files.load(tmp_path / "out")
-    assert repr(back) == repr(results)
+    for field in fields(Results):
+        assert repr(getattr(back, field.name)) == repr(getattr(results, field.name))
+    assert repr(back) == "<Results: Wrong: tensorflow on xor-tape float32 and 2 more cells, of 11 cells.>"
     assert not back.lost
     assert bits(back.cells) == bits(results.cells)
 
@@ -340,8 +346,10 @@ def test_an_empty_result_is_shown() -> None:
 
 @pytest.mark.parametrize(
     ("ratio", "shown"),
-    [(0.0, "0"), (0.34, ".34"), (0.9999, ".99"), (1.0, "1.0"), (9.96, "10"), (123.0, "123"), (999.6, "1e3"), (3e4, "3e4"),
-     (9.6e9, ">e9"), (INF, "inf")],
+    [
+        (0.0, "0"), (0.34, ".34"), (0.9999, ".99"), (1.0, "1.0"), (9.96, "10"), (123.0, "123"), (999.6, "1e3"),
+        (3e4, "3e4"), (9.6e9, ">e9"), (INF, "inf"),
+    ],
 )  # fmt: skip
 def test_a_ratio_in_three_characters(ratio: float, shown: str) -> None:
     assert heat.short(ratio) == shown
@@ -405,7 +413,7 @@ def test_junit_counts(results: Results) -> None:
     assert strict.get("failures") == "4"
 
 
-@pytest.mark.parametrize("limit", [200, 1000, 2500, 4000])
+@pytest.mark.parametrize("limit", [200, 1000, 2500, 3500])
 def test_markdown_is_cut_to_size(results: Results, limit: int) -> None:
     text = markdown.render(results, limit)
     assert len(text.encode()) <= limit
@@ -481,6 +489,20 @@ def test_folders_that_cannot_be_written(results: Results, tmp_path: Path) -> Non
     assert (code, "cannot write results" in err) == (2, True)
     code, _, err = invoke("run", "xor-tape", "--engine", "numpy", "--junit", str(tmp_path / "no" / "x.xml"))
     assert (code, "cannot write" in err) == (2, True)
+
+
+def test_repro_takes_the_worst_cell(results: Results, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def script(scenario: Scenario, dtype: str, engine: str, found: Finding | None) -> str:
+        return f"{scenario.name} {dtype} {engine} {found.quantity if found else None}\n"
+
+    monkeypatch.setitem(sys.modules, "gradparity.reports.repro", SimpleNamespace(script=script))
+    replace(results, cells=[*CELLS, replace(CELLS[0], engine="torch", dtype="float64")]).save(tmp_path)
+    repro = ("repro", str(tmp_path), "xor-tape")
+    assert invoke(*repro, "torch")[1] == "xor-tape float32 torch dW1\n"
+    assert invoke(*repro, "torch", "--dtype", "float64")[1] == "xor-tape float64 torch Z1\n"
+    assert invoke(*repro, "torch:func")[1] == "xor-tape float32 torch:func None\n"
+    code, _, err = invoke(*repro, "torhc")
+    assert (code, "did you mean 'torch'?" in err) == (2, True)
 
 
 def test_lists() -> None:

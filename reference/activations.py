@@ -97,14 +97,16 @@ def _sigmoid(z: Array, _: float) -> Array:
 
 def _relu_slack(r: Rounding, z: Ball, a: Ball, slope: float) -> Slack:
     """Return the jump of f′ where the sign of z is open: within its radius of 0, or subnormal (flushed by some)."""
-    distance, jump = magnitude(z.mid), 1.0 - slope
+    # Widened by u, as the difference itself is rounded.
+    distance, jump = magnitude(z.mid), abs(1.0 - slope) * (1.0 + r.u)
     open_sign = (distance < r.tiny) & (distance > 0.0)
-    own: Array | float = np.where((z.mid > 0) & (distance > z.rad), 0.0, r.gamma(3) * abs(slope)) if slope else 0.0
+    if not z.exact:
+        open_sign |= (distance <= z.rad) & (z.rad > 0.0)
+    own: Array | float = np.where((z.mid > 0) & ~open_sign, 0.0, r.gamma(3) * abs(slope)) if slope else 0.0
     if z.exact:
-        return Slack(abs(jump) * open_sign if open_sign.any() else 0.0, 0.0, own)
-    open_sign |= (distance <= z.rad) & (z.rad > 0.0)
+        return Slack(jump * open_sign if open_sign.any() else 0.0, 0.0, own)
     likely_open = (distance < SIGMAS * np.sqrt(z.var)) & (z.var > 0.0)
-    return Slack(abs(jump) * open_sign, jump * jump * likely_open, own)
+    return Slack(jump * open_sign, jump * jump * likely_open, own)
 
 
 def _sigmoid_slack(r: Rounding, z: Ball, a: Ball, slope: float) -> Slack:

@@ -87,9 +87,11 @@ def bce_logits_term(r: Rounding, z: Ball, y: Array, value: Array) -> Terms:
 
 
 def bce_logits_gradient(r: Rounding, z: Ball, y: Array, value: Array) -> Terms:
-    """Bound ``(1−y)σ(z) − yσ(−z)``, also where an engine computes ``σ(z) − y`` or by way of ``log σ``.
+    """Bound ``(1−y)σ(z) − yσ(−z)``, also where an engine computes ``σ(z) − y``, or by way of ``log σ``.
 
-    ``τσ(z) + ω + u|D| + M(τ + 2τ log(1+e^−|z|) + 2u + 1.01·min(u|z|, e^−|z|))``, ``M = (1−y)σ(z) + yσ(−z)``.
+    ``τ + 2u + ω + u|D| + M(τ + 2τ log(1+e^−|z|) + 2u + 1.01·min(u|z|, e^−|z|))``, ``M = (1−y)σ(z) + yσ(−z)``. Of the
+    first terms, ``τσ(z)`` is for ``σ(z) − y``, and ``τσ(−z) + 2u`` for ``(1−y) − σ(−z)``, the derivative of
+    ``(1−y)z − log σ(z)``: each cancels where the other does not.
     """
     Z, tau = magnitude(z.mid), r.tau("exp")
     e = np.exp(-Z)

@@ -123,14 +123,14 @@ def _parquet(results: Results, output: Path | None) -> None:
 
 def repro_command(path: Path, scenario: str, engine: str, dtype: str | None, output: Path | None) -> None:
     """Write the script for the worst cell of `scenario` on `engine`. Raises `InputError` where there is none."""
-    from gradparity.reports.repro import script
-
     results = load(path)
     cells = [c for c in results.cells if (c.scenario, c.engine) == (scenario, engine) and dtype in (None, c.dtype)]
     if not cells:
         hint = nearest(scenario, results.scenario_names) if scenario not in results.scenario_names else ""
         hint = hint or (nearest(engine, results.engine_names) if engine not in results.engine_names else "")
         raise InputError(f"these results have no cell of {scenario} on {engine}{f' in {dtype}' if dtype else ''}{hint}")
+    from gradparity.reports.repro import script
+
     cell = min(cells, key=lambda c: heat.WORST_FIRST.index(c.verdict))
     finding = cell.first_wrong or next((f for f in cell.findings if f.verdict is cell.verdict), None)
     write_to(output, script(results.scenario(scenario), cell.dtype, engine, finding))

@@ -21,7 +21,7 @@ class LiveProgress:
         self._screen = Screen.of(sys.stderr)
         columns = (
             MofNCompleteColumn(),
-            BarColumn(bar_width=16),
+            *([BarColumn(bar_width=16)] if self._screen.unicode else []),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),

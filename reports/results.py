@@ -72,7 +72,7 @@ def _cpu_model() -> str:
     return models[0] if models else platform.processor()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Results:
     """Every cell of a run, sorted by scenario, dtype and engine.
 
@@ -193,6 +193,11 @@ class Results:
         from gradparity.reports.store import save
 
         save(self, Path(directory))
+
+    def __repr__(self) -> str:
+        from gradparity.reports.story import headline
+
+        return f"<Results: {headline(self)}>"
 
     def _repr_html_(self) -> str:
         from gradparity.reports.notebook import summary

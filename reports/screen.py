@@ -71,7 +71,7 @@ class Screen:
         for index, line in enumerate(wrapped):
             head = set_cell_size(self.say(label if index == 0 else ""), max(0, width - 1)) + " " * (width > 0)
             line.rstrip()
-            self.put(Text(head, style="dim") + line)
+            self.put(Text.assemble((head, "dim"), line))
 
     def heading(self, text: str) -> None:
         """Print a heading, with an empty line before it."""

@@ -37,7 +37,8 @@ def headline(results: Results) -> str:
             if verdict in (Verdict.CRASHED, Verdict.TIMED_OUT)
         ]
         parts += [f"{len(not_run)} not run"] if not_run else []
-        rest = f"nothing wrong in the {len(judged) - len(unfinished)} others"
+        others = len(judged) - len(unfinished)
+        rest = f"nothing wrong in {plural(others, 'other cell')}" if others else "nothing was judged"
         return f"Incomplete: {', '.join(parts) or 'part of the results is lost'}; {rest}."
     if not judged:
         return "Nothing was judged."
@@ -127,7 +128,7 @@ def error(finding: Finding) -> str:
     if found is None:
         return ""
     if math.isinf(found.error):
-        return f"one is finite and the other is not; the bound is {found.bound:.2g}"
+        return "of another kind (finite, infinite or NaN) than the exact value: no rounding does that"
     ratio = f"{found.ratio:.3g} × the bound {found.bound:.2g}" if found.bound > 0 else "where only 0 is right"
     ulp = f", {found.ulp:.3g} ULP" if math.isfinite(found.ulp) else ""
     sigmas = f", {finding.sigmas:.1f} σ" if finding.verdict is Verdict.SUSPECT else ""

@@ -1,0 +1,149 @@
+"""Programs that a correct engine may run for each row, in an arithmetic that errs as far as the hypotheses allow.
+
+`Machine` rounds every operation up or down by a whole unit roundoff, lets every transcendental err by its whole
+allowance in ULP, and reads or writes subnormal numbers as 0, each as a list of signs says. `climb` searches inputs and
+signs together for the largest error/bound. The model contains IEEE arithmetic, so that no engine that keeps to the
+hypotheses of docs/mathematics.md can do worse than what a perfect search would find.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from gradparity.parity_tests.legal_programs import PROGRAMS, Genes, Program
+from gradparity.reference.bounds import ULP_ALLOWANCE, rounding
+from gradparity.reference.compare import against
+from gradparity.reference.evaluation import Evaluation
+from gradparity.reference.problem import Array
+
+POPULATION, KEPT = 192, 24
+WIDE = np.longdouble
+
+
+class Machine:
+    """Arithmetic on arrays ``(population, rows, columns)``, with one sign for every rounding."""
+
+    def __init__(self, dtype: str, signs: dict[int, Array], rng: np.random.Generator) -> None:
+        info = np.finfo(dtype)
+        self.dtype, self.u, self.tiny = dtype, WIDE(info.eps) / 2, WIDE(info.tiny)
+        self.signs, self.rng, self.count = signs, rng, 0
+
+    def _sign(self, shape: tuple[int, ...]) -> Array:
+        self.count += 1
+        shape = (POPULATION, *shape[1:])
+        if self.count not in self.signs:
+            self.signs[self.count] = self.rng.choice(np.array([-1, 1], dtype=np.int8), size=shape)
+        return self.signs[self.count]
+
+    def _flushed(self, x: Array, sign: Array) -> Array:
+        return np.where((np.abs(x) < self.tiny) & (sign > 0), 0, x)
+
+    def read(self, x: Array) -> Array:
+        """Return an input, subnormal ones perhaps as 0."""
+        x = x.astype(WIDE)
+        return self._flushed(x, self._sign(x.shape))
+
+    def fl(self, x: Array, near: Array | None = None) -> Array:
+        """Round the result of one operation; no farther than to `near`, a number of the working precision."""
+        sign, error = self._sign(x.shape), self.u * np.abs(x)
+        if near is not None:
+            error = np.minimum(error, np.abs(x - near))
+        return self._flushed(x + sign * error, sign)
+
+    def f(self, function: str, x: Array) -> Array:
+        """Round the value of a transcendental."""
+        sign = self._sign(x.shape)
+        ulp = np.where(x == 0, 0, np.ldexp(2 * self.u, np.frexp(x)[1] - 1))
+        return self._flushed(x + sign * ULP_ALLOWANCE[function][self.dtype] * ulp, sign)
+
+    def sum(self, x: Array, axis: int) -> Array:
+        """Add terms one by one."""
+        first, *others = np.split(x, x.shape[axis], axis)
+        for term in others:
+            first = self.fl(first + term)
+        return first
+
+    def product(self, P: Array, Q: Array, start: Array | None = None, fused: bool = False) -> Array:
+        """Return ``P Q``, added up one by one to `start`."""
+        total = start
+        for k in range(P.shape[-1]):
+            exact = P[..., :, k : k + 1] * Q[..., k : k + 1, :]
+            term = exact if fused else self.fl(exact)
+            total = term if total is None else self.fl(total + term)
+        assert total is not None
+        return total
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How near to its bound a program was driven."""
+
+    program: str
+    row: str
+    dtype: str
+    ratio: float
+
+
+def climb(program: Program, dtype: str, generations: int, seed: int) -> Outcome:
+    """Drive `program` to the largest error/bound that the search finds."""
+    rng = np.random.default_rng(seed)
+    genes = program.fresh(rng, POPULATION, dtype)
+    signs: dict[int, Array] = {}
+    best = 0.0
+    for _ in range(generations):
+        ratio = _ratio(program, dtype, genes, signs, rng)
+        best = max(best, float(ratio.max()))
+        if not best <= 1.0:
+            break
+        kept = np.argsort(ratio)[-KEPT:]
+        genes, signs = _bred(program, dtype, genes, signs, kept, rng)
+    return Outcome(program.name, program.row, dtype, best)
+
+
+def _ratio(program: Program, dtype: str, genes: Genes, signs: dict[int, Array], rng: np.random.Generator) -> Array:
+    given = {name: x.astype(dtype) for name, x in program.given(genes).items()}
+    r = rounding(dtype)
+    with np.errstate(all="ignore"):
+        evaluation = Evaluation(r, program.rows, given)
+        ball = evaluation.evaluate(program.formula, **program.replaced(evaluation))
+        machine = Machine(dtype, signs, rng)
+        value = program.run(machine, {name: machine.read(x) for name, x in given.items()})
+        return against(value, ball).ratio.max(axis=(-2, -1))
+
+
+def _bred(
+    program: Program, dtype: str, genes: Genes, signs: dict[int, Array], kept: Array, rng: np.random.Generator
+) -> tuple[Genes, dict[int, Array]]:
+    parents = np.concatenate([kept, rng.choice(kept, POPULATION - KEPT)])
+    child = np.arange(POPULATION)[:, None, None] >= KEPT
+    fresh, new = program.fresh(rng, POPULATION, dtype), {}
+    for name, x in genes.items():
+        x = x[parents]
+        moved = np.where(rng.random(x.shape) < 0.3, x * (1 + 0.1 * rng.standard_normal(x.shape)), x)
+        moved = np.where(rng.random(x.shape) < 0.05, fresh[name], moved)
+        new[name] = np.where(child, moved, x)
+    rate = rng.choice([0.02, 0.1, 0.3])
+    flipped = {k: np.where(child & (rng.random(s.shape) < rate), -s[parents], s[parents]) for k, s in signs.items()}
+    return new, flipped
+
+
+def attacks(generations: int, seed: int = 0) -> Iterator[Outcome]:
+    """Attack every program in both dtypes."""
+    for dtype in ("float32", "float64"):
+        for program in PROGRAMS:
+            yield climb(program, dtype, generations, seed)
+
+
+def nearest(outcomes: list[Outcome]) -> dict[tuple[str, str], Outcome]:
+    """Return the worst outcome of each row and dtype."""
+    found: dict[tuple[str, str], Outcome] = {}
+    for outcome in outcomes:
+        key = (outcome.row, outcome.dtype)
+        if key not in found or outcome.ratio > found[key].ratio:
+            found[key] = outcome
+    return found
+
+
