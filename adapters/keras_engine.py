@@ -5,15 +5,16 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import version
 from typing import Any, Literal
 
 import numpy as np
 
-from gradparity.adapters.keras_layers import activations, classes, loss_of
+from gradparity.adapters.keras_layers import activations, classes, compiled, dense, set_dtype
 from gradparity.adapters.protocol import Adapter, Network, Pairs, PlainProgram, Probe, Update
 from gradparity.adapters.tensorflow_engine import from_environ, tensorflow, tensorflow_environment
 from gradparity.reference.errors import InputError
-from gradparity.reference.problem import Array, Layer
+from gradparity.reference.problem import Array
 
 
 def uses_fit(network: Network) -> bool:
@@ -24,53 +25,18 @@ def uses_fit(network: Network) -> bool:
     return network.full_batch and network.steps > 1 and network.dtype == "float32"
 
 
-def _set_dtype(dtype: str) -> None:
-    """Make `dtype` Keras' default for layers (the policy) and for losses, metrics and learning rates (floatx).
-
-    Both are needed: the policy is fixed by the first layer that is made and does not follow floatx, and with
-    ``Dense(dtype="float64")`` alone the learning rate 0.1 stays rounded to float32, 1.5e-8 off.
-    """
-    import keras
-
-    keras.config.set_floatx(dtype)
-    keras.config.set_dtype_policy(dtype)
-    if keras.backend.backend() == "jax":
-        import jax
-
-        jax.config.update("jax_enable_x64", dtype == "float64")
-
-
-def _dense(layer: Layer) -> Any:
-    import keras
-
-    # The scenario's weights are loaded at once: drawing random ones first costs a second a model on JAX.
-    return keras.layers.Dense(layer.units, kernel_initializer="zeros")
-
-
-def _compiled(parts: list[Any], network: Network, learning_rate: float) -> tuple[Any, Any]:
-    """Return the model of both programs and its optimizer."""
-    import keras
-
-    model = keras.Sequential(parts)
-    optimizer = classes().RecordingSGD(learning_rate=learning_rate)
-    model.compile(optimizer=optimizer, loss=loss_of(network))
-    # Else TensorFlow traces the first step twice, for the optimizer makes its variables in it.
-    optimizer.build(model.trainable_variables)
-    return model, optimizer
-
-
 class _Plain(PlainProgram):
     """`Sequential` of `Dense` and activation layers under SGD."""
 
     def __init__(self, network: Network, weights: Pairs) -> None:
         import keras
 
-        _set_dtype(network.dtype)
+        set_dtype(network.dtype)
         self._network = network
         parts = [keras.Input(shape=(network.inputs,))]
         for layer in network.layers:
-            parts += [_dense(layer), activations()[layer.activation](layer)]
-        self._model, self._optimizer = _compiled(parts, network, network.learning_rate)
+            parts += [dense(layer), activations()[layer.activation](layer)]
+        self._model, self._optimizer = compiled(parts, network, network.learning_rate)
         self._model.set_weights([a for pair in weights for a in pair])
 
     @property
@@ -82,7 +48,7 @@ class _Plain(PlainProgram):
         return self._pairs(self._model.get_weights())
 
     def step(self, X: Array, Y: Array) -> tuple[Any, Pairs]:
-        _set_dtype(self._network.dtype)
+        set_dtype(self._network.dtype)
         loss = self._model.train_on_batch(X, Y)
         return np.asarray(loss, X.dtype), self._gradients()
 
@@ -97,12 +63,10 @@ class _Plain(PlainProgram):
         def record(epoch: int, logs: Mapping[str, Any]) -> None:
             updates.append(Update(np.asarray(logs["loss"], X.dtype), self._gradients(), self.weights()))
 
-        _set_dtype(self._network.dtype)
+        set_dtype(self._network.dtype)
         X, Y = batches[0]
         recorder = keras.callbacks.LambdaCallback(on_epoch_end=record)
-        self._model.fit(
-            **_training_data(X, Y), epochs=len(batches), shuffle=False, verbose=0, callbacks=[recorder]
-        )
+        self._model.fit(**_training_data(X, Y), epochs=len(batches), shuffle=False, verbose=0, callbacks=[recorder])
         yield from updates
 
     def _gradients(self) -> Pairs:
@@ -135,11 +99,11 @@ class _Probed:
         parts = [keras.Input(batch_shape=(m, network.inputs))]
         for l, layer in enumerate(network.layers, start=1):
             at_Z, at_A = classes().Tap(True), classes().Tap(l < len(network.layers) or not _finds_logits(network))
-            self._dense.append(_dense(layer))
+            self._dense.append(dense(layer))
             self._taps.append((at_Z, at_A))
             parts += [self._dense[-1], at_Z, activations()[layer.activation](layer), at_A]
         # What a learning rate of 0 leaves of the weights is overwritten by the next call.
-        self._model, self._optimizer = _compiled(parts, network, 0.0)
+        self._model, self._optimizer = compiled(parts, network, 0.0)
         self._zeros = [tap.zero for pair in self._taps for tap in pair if tap.adds_zero]
 
     def __call__(self, weights: Pairs, X: Array, Y: Array) -> dict[str, Any]:
@@ -166,7 +130,7 @@ def _finds_logits(network: Network) -> bool:
 
 
 class _Keras:
-    kernel: Literal["in,out"] = "in,out"
+    kernel: Literal["in,out", "out,in"] = "in,out"
 
     def __init__(self, variant: str) -> None:
         if variant not in _BACKENDS:
@@ -188,12 +152,12 @@ class _Keras:
 
     def probe(self, network: Network) -> Probe:
         @functools.cache
-        def compiled(m: int) -> _Probed:
+        def for_batch(m: int) -> _Probed:
             return _Probed(network, m)
 
         def probe(weights: Pairs, X: Array, Y: Array) -> Mapping[str, Any]:
-            _set_dtype(network.dtype)
-            return compiled(len(X))(weights, X, Y)
+            set_dtype(network.dtype)
+            return for_batch(len(X))(weights, X, Y)
 
         return probe
 
@@ -237,7 +201,7 @@ def _on_jax() -> Callable[[], dict[str, str]]:
 
     return lambda: {
         "jax": jax.__version__,
-        "jaxlib": jax.lib.__version__,
+        "jaxlib": version("jaxlib"),
         "device": ", ".join(str(d) for d in jax.devices()),
         "default_matmul_precision": str(jax.config.jax_default_matmul_precision),
         **from_environ("XLA_FLAGS"),

@@ -90,9 +90,7 @@ def classes() -> SimpleNamespace:
             if self.built:
                 return
             super().build(variables)
-            self.slots = [
-                self.add_variable_from_reference(reference_variable=v, name="gradient") for v in variables
-            ]
+            self.slots = [self.add_variable_from_reference(reference_variable=v, name="gradient") for v in variables]
 
         def apply(self, grads: Any, trainable_variables: Any = None) -> None:
             super().apply(grads, trainable_variables)
@@ -119,8 +117,45 @@ def classes() -> SimpleNamespace:
                 self.zero = self.add_weight(shape=shape, initializer="zeros", name="zero")
 
         def call(self, x: Any) -> Any:
-            y = ops.add(x, self.zero) if self.adds_zero else x
+            # The backend's own addition: `keras.ops` may round a float64 to float32 on torch and JAX.
+            y = x + self.zero.value if self.adds_zero else x
             self.seen.assign(y)
             return y
 
     return SimpleNamespace(OwnLoss=OwnLoss, RecordingSGD=RecordingSGD, Tap=Tap)
+
+
+def set_dtype(dtype: str) -> None:
+    """Make `dtype` Keras' default for layers (the policy) and for losses, metrics and learning rates (floatx).
+
+    Both are needed: the policy is fixed by the first layer that is made and does not follow floatx, and with
+    ``Dense(dtype="float64")`` alone the learning rate 0.1 stays rounded to float32, 1.5e-8 off.
+    """
+    import keras
+
+    keras.config.set_floatx(dtype)
+    keras.config.set_dtype_policy(dtype)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.config.update("jax_enable_x64", dtype == "float64")
+
+
+def dense(layer: Layer) -> Any:
+    """Return the `Dense` layer of a scenario's layer, without its activation."""
+    import keras
+
+    # The scenario's weights are loaded at once: drawing random ones first costs a second a model on JAX.
+    return keras.layers.Dense(layer.units, kernel_initializer="zeros")
+
+
+def compiled(parts: list[Any], network: Network, learning_rate: float) -> tuple[Any, Any]:
+    """Return the model of both programs and its optimizer."""
+    import keras
+
+    model = keras.Sequential(parts)
+    optimizer = classes().RecordingSGD(learning_rate=learning_rate)
+    model.compile(optimizer=optimizer, loss=loss_of(network))
+    # Else TensorFlow traces the first step twice, for the optimizer makes its variables in it.
+    optimizer.build(model.trainable_variables)
+    return model, optimizer

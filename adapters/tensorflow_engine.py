@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import numpy as np
 
 from gradparity.adapters.protocol import Adapter, Network, Pairs, PlainProgram, Probe
 from gradparity.reference.errors import InputError
@@ -55,7 +57,7 @@ def _losses() -> Mapping[str, Callable[[Any, Any], Any]]:
         "bce_logits": lambda A, Y: tf.nn.sigmoid_cross_entropy_with_logits(labels=Y, logits=A),
         "cce": lambda A, Y: -(Y * tf.math.log(A)),
         "cce_logits": lambda A, Y: tf.nn.softmax_cross_entropy_with_logits(labels=Y, logits=A)[:, None],
-        "squared_error": lambda A, Y: tf.math.squared_difference(A, Y),
+        "squared_error": tf.math.squared_difference,
         "half_squared_error": lambda A, Y: tf.math.squared_difference(A, Y) / 2,
     }
 
@@ -103,9 +105,7 @@ def _probed_step(network: Network, weights: Any, zeros: Any, X: Any, Y: Any) -> 
     with tensorflow().GradientTape() as tape:
         tape.watch((weights, zeros))
         A = X
-        for l, (layer, (W, b), (at_Z, at_A)) in enumerate(
-            zip(network.layers, weights, zeros, strict=True), start=1
-        ):
+        for l, (layer, (W, b), (at_Z, at_A)) in enumerate(zip(network.layers, weights, zeros, strict=True), start=1):
             seen[f"Z{l}"] = Z = A @ W + b + at_Z
             seen[f"A{l}"] = A = _activations()[layer.activation](Z, layer) + at_A
         seen["loss"] = loss = _loss(network, A, Y)
@@ -116,7 +116,7 @@ def _probed_step(network: Network, weights: Any, zeros: Any, X: Any, Y: Any) -> 
 
 
 class _Tensorflow:
-    kernel = "in,out"
+    kernel: Literal["in,out", "out,in"] = "in,out"
 
     def __init__(self, variant: str) -> None:
         tf = tensorflow()
@@ -152,8 +152,6 @@ class _Tensorflow:
 
 def tensorflow_environment() -> dict[str, str]:
     """Return TensorFlow's version, device, threads (0: chosen by TensorFlow) and the flags that change numerics."""
-    import numpy as np
-
     tf = tensorflow()
     return {
         "tensorflow": tf.__version__,

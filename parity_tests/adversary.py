@@ -9,15 +9,15 @@ hypotheses of docs/mathematics.md can do worse than what a perfect search would 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from gradparity.parity_tests.legal_programs import PROGRAMS, Genes, Program
 from gradparity.reference.bounds import ULP_ALLOWANCE, rounding
 from gradparity.reference.compare import against
-from gradparity.reference.evaluation import Evaluation
-from gradparity.reference.problem import Array
+from gradparity.reference.evaluation import Evaluation, problem_rows
+from gradparity.reference.problem import Array, Problem
 
 POPULATION, KEPT = 192, 24
 WIDE = np.longdouble
@@ -147,3 +147,21 @@ def nearest(outcomes: list[Outcome]) -> dict[tuple[str, str], Outcome]:
     return found
 
 
+def driven(problem: Problem, rng: np.random.Generator) -> dict[str, Array]:
+    """Return what a population of programs computes that all err, in each element of each row, by its whole own bound.
+
+    Whole but for 1e-12, for the radii are computed in float64. Arrays are ``(population, rows, columns)``. Where nothing
+    bounds a row, it is taken as exact.
+    """
+    r = rounding(problem.dtype)
+    engine = replace(r, u=float(np.finfo(problem.dtype).eps) / 2.0)
+    X, Y = problem.batch(0)
+    values: dict[str, Array] = {"X": X[None], "Y": Y[None]}
+    for l, (W, b) in enumerate(zip(problem.W, problem.b, strict=True), start=1):
+        values |= {f"W{l}": W[None], f"b{l}": b[None]}
+    values = {name: np.repeat(x, POPULATION, axis=0).astype(r.wide) for name, x in values.items()}
+    for row in problem_rows(problem):
+        ball = Evaluation(engine, problem_rows(problem), values).evaluate(row)
+        signs = rng.choice([-1.0, 1.0], ball.mid.shape) * (1 - 1e-12)
+        values[row.name] = ball.mid + np.where(np.isfinite(ball.rad), signs * ball.rad, 0.0)
+    return values

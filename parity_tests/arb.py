@@ -162,7 +162,9 @@ def row(problem: Problem, name: str, value: Callable[[str], Array]) -> Array:
     if kind == "A":
         return activation(layer, value(f"Z{l}"))
     if kind == "dA":
-        return cotangent(problem, value(f"A{l}"), value("Y")) if l == L else value(f"W{l + 1}").T @ value(f"delta{l + 1}")
+        return (
+            cotangent(problem, value(f"A{l}"), value("Y")) if l == L else value(f"W{l + 1}").T @ value(f"delta{l + 1}")
+        )
     if kind == "delta":
         return pullback(layer, value(f"dA{l}"), value(f"Z{l}"), value(f"A{l}"))
     if kind == "dW":

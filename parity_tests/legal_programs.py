@@ -41,8 +41,8 @@ class Gene:
         x = rng.standard_normal(shape) * scale
         tiny = np.finfo(dtype).tiny
         if self.kind == "any":
-            rare = rng.random((population, 1, 1)) < 0.15
-            return np.where(rare, tiny * rng.uniform(-3, 3, shape), x)
+            rare = rng.random((population, 1, 1)) < 0.3
+            return np.where(rare, tiny * rng.uniform(-2, 2, shape), x)
         return x
 
 
@@ -96,9 +96,7 @@ def _products() -> Iterator[Program]:
         back = lambda m, g: m.product(np.swapaxes(g["W2"], -1, -2), g["delta2"])  # noqa: E731
         yield Program(f"n={n}", "dA1", net, genes, back)
         genes = {"delta1": Gene("any", 1, n), "X": Gene("any", 1, n)}
-        yield Program(
-            f"m={n}", "dW1", net, genes, lambda m, g: m.product(g["delta1"], np.swapaxes(g["X"], -1, -2))
-        )
+        yield Program(f"m={n}", "dW1", net, genes, lambda m, g: m.product(g["delta1"], np.swapaxes(g["X"], -1, -2)))
         yield Program(f"mean of samples, m={n}", "dW1", net, genes, _mean_of_samples)
         yield Program(f"m={n}", "db1", net, {"delta1": Gene("any", 1, n)}, lambda m, g: m.sum(g["delta1"], -1))
 

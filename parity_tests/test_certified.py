@@ -7,6 +7,7 @@ compared with must lie within a thousandth of its own bound of it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -15,8 +16,12 @@ import pytest
 pytest.importorskip("flint", reason="python-flint is the independent oracle: pip install 'gradparity[test]'")
 
 from gradparity.parity_tests import arb
+from gradparity.parity_tests.adversary import POPULATION, attacks, climb, driven, nearest
+from gradparity.parity_tests.legal_programs import PROGRAMS, rows
+from gradparity.reference import exact
 from gradparity.reference.activations import ACTIVATIONS
 from gradparity.reference.bounds import Ball, rounding
+from gradparity.reference.compare import against
 from gradparity.reference.evaluation import Evaluation, Working, problem_rows, reference
 from gradparity.reference.formulas import Row
 from gradparity.reference.losses import LOSSES
@@ -73,12 +78,18 @@ def formulas(case: Problem) -> Iterator[tuple[Row, Row]]:
             yield row, formula
 
 
-def assert_fine(name: str, ball: Ball, exact: Array, where: Array | None = None) -> None:
+def formulas_of(name: str, table: tuple[Row, ...]) -> tuple[Row, ...]:
+    """Return the formulas of one quantity."""
+    row = next(row for row in table if row.name == name)
+    return (row, *row.alternatives)
+
+
+def assert_fine(name: str, ball: Ball, true: Array, where: Array | None = None) -> None:
     """Assert that the comparison value is exact to its share (`where`)."""
     shape = ball.mid.shape
     rad = np.broadcast_to(ball.rad, shape)
     judged = (rad < np.inf) & (np.broadcast_to(True, shape) if where is None else where)
-    too_far = list(arb.beyond(ball.mid[0], exact, rad[0], judged[0], SHARE))
+    too_far = list(arb.beyond(ball.mid[0], true, rad[0], judged[0], SHARE))
     assert not too_far, f"{name}: the comparison value is off by these shares of its bound: {too_far}"
 
 
@@ -95,12 +106,12 @@ def test_rows(depth: int, dtype: str) -> None:
         exactly = {name: arb.balls(value[0]) for name, value in values.items()}
         for row, formula, ball in found:
             if formula.inputs == (f"A{depth}", "Y") and row.name.startswith("delta"):
-                exact = arb.matched(case, exactly[f"A{depth}"], exactly["Y"])
+                true = arb.matched(case, exactly[f"A{depth}"], exactly["Y"])
             else:
-                exact = arb.row(case, row.name, exactly.__getitem__)
+                true = arb.row(case, row.name, exactly.__getitem__)
             # Where a saturated output makes the literal code meet 0/0 or log 0, there is no number to be near to.
             finite = np.isfinite(values[row.name])
-            assert_fine(f"{loss} {hidden} {row.name} = {formula.formula}", ball, exact, finite)
+            assert_fine(f"{loss} {hidden} {row.name} = {formula.formula}", ball, true, finite)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -110,13 +121,89 @@ def test_end_to_end(depth: int, dtype: str) -> None:
     judged = 0
     for seed, (hidden, output, loss) in list(enumerate(networks(depth)))[:: 1 if depth == 1 else 11]:
         case = problem(hidden, depth, output, loss, dtype, seed)
-        exact = arb.EndToEnd(case)
+        oracle = arb.EndToEnd(case)
         with np.errstate(all="ignore"):
             evaluation = reference(case)
             found = [(row.name, evaluation.ball(row.name)) for row in problem_rows(case)]
         for name, ball in found:
             judged += int(np.isfinite(np.broadcast_to(ball.rad, ball.mid.shape)).sum())
-            assert_fine(f"{loss} {hidden} {name}", ball, exact(name))
+            assert_fine(f"{loss} {hidden} {name}", ball, oracle(name))
             if name in {f"{d}{l}" for d in ("dW", "db") for l in range(1, depth + 1)}:
-                assert_fine(f"{loss} {hidden} ∂loss/∂{name[1:]}", ball, exact.gradient(name[1:]))
+                assert_fine(f"{loss} {hidden} ∂loss/∂{name[1:]}", ball, oracle.gradient(name[1:]))
     assert judged > 1000
+
+
+BALANCE = {"ordinary": 0.0, "crossing scales": 10.0}
+
+
+@pytest.mark.parametrize("decades", BALANCE.values(), ids=BALANCE.keys())
+@pytest.mark.parametrize(("p", "n", "q"), [(400, 1, 400), (300, 2, 300), (60, 70, 50), (3, 20_000, 3)])
+@pytest.mark.parametrize("extended", [False, True], ids=["float64", "long double"])
+def test_products(p: int, n: int, q: int, decades: float, extended: bool) -> None:
+    """Large float64 products, by slices where these are certified, are within ``(n+9)·2⁻⁶⁴`` of ``|A||B|``."""
+    rng = np.random.default_rng(n)
+    scale = 10.0 ** rng.uniform(-decades, decades, n)
+    A, B = rng.standard_normal((p, n)) * scale, rng.standard_normal((n, q)) / scale[:, None]
+    A[:, ::3] = 0.0
+    if extended:
+        A = A * (1 + rng.random((p, n)).astype(np.longdouble) * 2.0**-53)
+    found = exact.product(A, B, np.longdouble)
+    u = rounding("float64").u - 2.0**-53
+    for i, j in rng.integers(0, (p, q), (6, 2)):
+        a, b = arb.balls(A[i]), arb.balls(B[:, j])
+        S = sum((abs(x) * abs(y) for x, y in zip(a, b, strict=True)), arb.arb(0))
+        error = abs(arb.balls(found[i : i + 1, j])[0] - a @ b)
+        assert error <= S * (n + 9) * (u / 4), f"{float((error / S).mid()) * 2**64} roundoffs at n = {n}"
+
+
+def test_limits() -> None:
+    """``0 log 0`` is 0 in the alternative formula of a loss from probabilities, and NaN in the literal one."""
+    A, Y = np.array([[[1.0, 0.0]]]), np.array([[[1.0, 0.0]]])
+    with np.errstate(all="ignore"):
+        evaluation = Evaluation(rounding("float64"), rows("sigmoid", "bce"), {"A2": A, "Y": Y})
+        literal, limit = (evaluation.evaluate(formula).mid for formula in formulas_of("loss", rows("sigmoid", "bce")))
+    assert np.isnan(literal).all()
+    assert limit == 0.0
+
+
+def test_attacked() -> None:
+    """No legal program can be driven beyond its bound, and every bound is nearly reached: none is too loose."""
+    outcomes = list(attacks(generations=25))
+    beyond = [outcome for outcome in outcomes if not outcome.ratio <= 1.0]
+    assert not beyond
+    worst = nearest(outcomes)
+    loose = {key: outcome.ratio for key, outcome in worst.items() if outcome.ratio < LEAST.get(key[0], 0.5)}
+    assert not loose
+    missing = {name for name in ACTIVATIONS if not any(row == f"A2 {name}" for row, _ in worst)}
+    assert not missing
+
+
+LEAST = {"dA2 cce": 0.35, "dA2 half_squared_error": 0.4, "delta2 cce": 0.4}
+"""What the search finds at least of the bound, where that is less than half."""
+
+
+def test_attack_sees_a_bound_that_is_too_small() -> None:
+    """The attack is no formality: it breaks a program that rounds three times more often than its bound allows."""
+    program = next(p for p in PROGRAMS if p.row == "A2 leaky_relu")
+    sloppy = replace(program, run=lambda m, g: m.fl(m.fl(m.fl(program.run(m, g)))))
+    assert climb(sloppy, "float32", 10, 0).ratio > 1.0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_attacked_end_to_end(dtype: str) -> None:
+    """Rows that each err by their whole own bound stay within the reference's end-to-end bound."""
+    highest = 0.0
+    for seed, (hidden, output, loss) in list(enumerate(networks(3)))[::7]:
+        case = problem(hidden, 3, output, loss, dtype, seed)
+        with np.errstate(all="ignore"):
+            values, evaluation = driven(case, np.random.default_rng(seed)), reference(case)
+            for row in problem_rows(case):
+                ball = evaluation.ball(row.name)
+                ratio = float(against(values[row.name], repeated(ball)).ratio.max())
+                assert ratio <= 1.0, f"{loss} {hidden} {row.name} reaches {ratio} of its end-to-end bound"
+                highest = max(highest, ratio if row.name.startswith("dW") else 0.0)
+    assert highest > 0.9
+
+
+def repeated(ball: Ball) -> Ball:
+    return Ball(*(np.repeat(x, POPULATION, axis=0) if isinstance(x, np.ndarray) else x for x in ball))

@@ -97,8 +97,8 @@ def _sigmoid(z: Array, _: float) -> Array:
 
 def _relu_slack(r: Rounding, z: Ball, a: Ball, slope: float) -> Slack:
     """Return the jump of f′ where the sign of z is open: within its radius of 0, or subnormal (flushed by some)."""
-    # Widened by u, as the difference itself is rounded.
-    distance, jump = magnitude(z.mid), abs(1.0 - slope) * (1.0 + r.u)
+    # No multiple of u, so that nothing else makes up for the rounding of the radii that come from it.
+    distance, jump = magnitude(z.mid), abs(1.0 - slope) * (1.0 + 2.0**-30)
     open_sign = (distance < r.tiny) & (distance > 0.0)
     if not z.exact:
         open_sign |= (distance <= z.rad) & (z.rad > 0.0)
