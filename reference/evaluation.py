@@ -86,6 +86,11 @@ class Evaluation:
             rad = np.where(np.isnan(rad), np.inf, rad)
         return Ball(mid, rad, var)
 
+    def from_given(self, name: str) -> bool:
+        """Return whether some formula for `name` has all its inputs given, so that the row is judged on its own."""
+        row = self.rows[name]
+        return any(self.given.keys() >= set(formula.inputs) for formula in (row, *row.alternatives))
+
     def candidates(self, name: str) -> Iterator[Ball]:
         """Yield the ball of every formula that a correct engine may use for `name`, from the given values.
 

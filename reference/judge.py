@@ -91,7 +91,7 @@ def _chunk_findings(oracle: Oracle, chunk: Steps) -> list[Finding]:
     local = Evaluation(r, oracle.rows, given | probed)
     by_name = {}
     for name, value in probed.items():
-        finding = _blank(local.rows[name], PROBED, "row")
+        finding = _blank(local.rows[name], PROBED, "row" if local.from_given(name) else "end to end")
         by_name[name] = summed_up(r, best(value, local.candidates(name)), finding, chunk.first_step)
     plain, bad_plain = _well_formed(oracle, chunk.plain, m, PLAIN)
     whole = _Whole(oracle, chunk, given)
