@@ -65,3 +65,5 @@ class Finding:
     note: str = ""
     details: tuple[Worst, ...] = field(default=())
     """The worst element of each step outside its bound (the first ten such steps)."""
+    digest: str = ""
+    """The first 16 hexadecimal digits of the SHA-256 over all values, step by step: equal where all bits are."""

@@ -31,7 +31,9 @@ class Cell:
 
     `verdict` is the worst of its findings, after the registry of conventions and known defects was applied; `reasons`
     holds, for each finding that the registry names (program, quantity), the entry's reason and source. `faults` are
-    defects that are no quantity (changed inputs, initial weights that were not those of the scenario).
+    defects that are no quantity (changed inputs, initial weights that were not those of the scenario). `losses` holds
+    (step from 1, loss) at evenly spaced steps; `samples`, by quantity, evenly spaced elements of the gradients at the
+    initial weights, where all engines can be compared with each other.
     """
 
     scenario: str
@@ -50,6 +52,8 @@ class Cell:
     environment: Mapping[str, str] = field(default_factory=dict)
     weights_sha256: str = ""
     data_sha256: str = ""
+    losses: tuple[tuple[int, float], ...] = ()
+    samples: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def first_wrong(self) -> Finding | None:

@@ -12,7 +12,7 @@ from gradparity.adapters.outcome import Chunk, Ended, Status
 from gradparity.reference.bounds import Ball
 from gradparity.reference.figures import trajectory
 from gradparity.reference.judge import Judge, Oracle
-from gradparity.reference.problem import Problem
+from gradparity.reference.problem import Array, Problem
 from gradparity.reference.scenario import Scenario
 from gradparity.reference.verdict import Verdict
 from gradparity.reports.cell import Cell, Figure
@@ -25,6 +25,20 @@ _STATUS = {
 }
 
 
+MAX_LOSSES, MAX_SAMPLES = 200, 24
+"""How many losses of a training, and how many elements of a gradient, are kept for the report."""
+
+
+def evenly(total: int, limit: int) -> list[int]:
+    """Return at most `limit` evenly spaced numbers of ``0 … total − 1``, the first and the last among them."""
+    return np.unique(np.linspace(0, total - 1, min(total, limit)).round().astype(int)).tolist() if total else []
+
+
+def sample(a: Array) -> tuple[float, ...]:
+    """Return at most `MAX_SAMPLES` evenly spaced elements of `a`."""
+    return tuple(a.ravel()[evenly(a.size, MAX_SAMPLES)].astype(float).tolist())
+
+
 class Subject:
     """A scenario in one dtype, with all that its engines share."""
 
@@ -35,6 +49,7 @@ class Subject:
         self.weights_sha256 = problem.weights_sha256
         steps = len(problem.batches)
         self.figures = [replace(f, step=f.step if f.step > 0 else steps + 1 + f.step) for f in scenario.expected]
+        self.shown_steps = evenly(steps, MAX_LOSSES)
         self.lock = threading.Lock()
 
     @cached_property
@@ -50,12 +65,15 @@ class RunningCell:
         self.subject, self.engine = subject, engine
         self.judge = Judge(subject.oracle)
         self.steps = 0
+        self.losses: list[tuple[int, float]] = []
+        self.samples: dict[str, tuple[float, ...]] = {}
         self.values: dict[tuple[int, str, tuple[int, int]], float] = {}
 
     def add(self, chunk: Chunk) -> None:
-        """Judge a chunk, and keep what the printed figures are about."""
+        """Judge a chunk, and keep what the printed figures, the curves and the pairwise comparison are about."""
         self.judge.add(chunk)
         self.steps += chunk.steps
+        self._keep(chunk)
         for figure in self.subject.figures:
             at = figure.step - 1 - chunk.first_step
             arrays = chunk.plain if figure.quantity in chunk.plain else chunk.probed
@@ -63,6 +81,15 @@ class RunningCell:
                 self.values[figure.step, figure.quantity, figure.index] = float(
                     arrays[figure.quantity][(at, *figure.index)]
                 )
+
+    def _keep(self, chunk: Chunk) -> None:
+        loss = chunk.plain.get("loss", chunk.probed.get("loss"))
+        if loss is not None and loss.shape[1:] == (1, 1):
+            steps = [step - chunk.first_step for step in self.subject.shown_steps]
+            self.losses += [(chunk.first_step + i + 1, float(loss[i, 0, 0])) for i in steps if 0 <= i < chunk.steps]
+        if chunk.first_step == 0:
+            gradients = {name: a[0] for name, a in chunk.plain.items() if not name.endswith("_next")}
+            self.samples |= {name: sample(a) for name, a in gradients.items()}
 
     def ended(self, end: Ended) -> Cell:
         """Return the cell, with the registry of conventions and known defects applied."""
@@ -87,6 +114,8 @@ class RunningCell:
             environment=end.environment,
             weights_sha256=subject.weights_sha256,
             data_sha256=subject.data_sha256,
+            losses=tuple(self.losses),
+            samples=self.samples,
         )
         return applied(cell) if done else cell
 
