@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from gradparity.adapters.protocol import Network, Pairs, PlainProgram, Probe
+from gradparity.adapters.protocol import Network, Pairs, PlainProgram, Probe, Unsupported
 from gradparity.adapters.torch_compile import compiled, compiler
 from gradparity.reference.problem import Array, Layer, Loss
 
@@ -24,8 +24,18 @@ ACTIVATIONS: dict[str, Callable[[Any, Layer], Any]] = {
 }
 """From ``torch.nn`` and the layer to the module."""
 
+def binary_cross_entropy(F: Any, A: Tensor, Y: Tensor) -> Tensor:
+    """Return the terms. Raises `Unsupported` where an output is NaN, which the function refuses."""
+    try:
+        return F.binary_cross_entropy(A, Y, reduction="none")
+    except RuntimeError as error:
+        if not A.isnan().any():
+            raise
+        raise Unsupported(f"torch refuses outputs that are NaN in binary_cross_entropy: {error}") from None
+
+
 LOSSES: dict[str, Callable[[Any, Tensor, Tensor], Tensor]] = {
-    "bce": lambda F, A, Y: F.binary_cross_entropy(A, Y, reduction="none"),
+    "bce": lambda F, A, Y: binary_cross_entropy(F, A, Y),
     "bce_logits": lambda F, Z, Y: F.binary_cross_entropy_with_logits(Z, Y, reduction="none"),
     "cce": lambda F, A, Y: -(Y * A.log()).sum(1),
     "cce_logits": lambda F, Z, Y: F.cross_entropy(Z, Y, reduction="none"),

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 
-from gradparity.parity_tests.legal_programs import PROGRAMS, Genes, Program
+from gradparity.parity_tests import legal_losses, legal_rows
+from gradparity.parity_tests.legal_program import Genes, Program
 from gradparity.reference.bounds import ULP_ALLOWANCE, rounding
 from gradparity.reference.compare import against
 from gradparity.reference.evaluation import Evaluation, problem_rows
@@ -21,6 +23,10 @@ from gradparity.reference.problem import Array, Problem
 
 POPULATION, KEPT = 192, 24
 WIDE = np.longdouble
+PROGRAMS: tuple[Program, ...] = (
+    *legal_rows.products(), *legal_rows.activations(), *legal_rows.pullbacks(), *legal_rows.updates(),
+    *legal_losses.cotangents(), *legal_losses.matched(), *legal_losses.losses(),
+)  # fmt: skip
 
 
 class Machine:
@@ -84,13 +90,14 @@ class Outcome:
     program: str
     row: str
     dtype: str
+    subnormal: bool
     ratio: float
 
 
-def climb(program: Program, dtype: str, generations: int, seed: int) -> Outcome:
-    """Drive `program` to the largest error/bound that the search finds."""
+def climb(program: Program, dtype: str, subnormal: bool, generations: int, seed: int) -> Outcome:
+    """Drive `program` to the largest error/bound that the search finds, with inputs among the subnormals or without."""
     rng = np.random.default_rng(seed)
-    genes = program.fresh(rng, POPULATION, dtype)
+    genes = program.fresh(rng, POPULATION, dtype, subnormal)
     signs: dict[int, Array] = {}
     best = 0.0
     for _ in range(generations):
@@ -99,8 +106,9 @@ def climb(program: Program, dtype: str, generations: int, seed: int) -> Outcome:
         if not best <= 1.0:
             break
         kept = np.argsort(ratio)[-KEPT:]
-        genes, signs = _bred(program, dtype, genes, signs, kept, rng)
-    return Outcome(program.name, program.row, dtype, best)
+        fresh = program.fresh(rng, POPULATION, dtype, subnormal)
+        genes, signs = _bred(genes, signs, fresh, kept, rng)
+    return Outcome(program.name, program.row, dtype, subnormal, best)
 
 
 def _ratio(program: Program, dtype: str, genes: Genes, signs: dict[int, Array], rng: np.random.Generator) -> Array:
@@ -115,13 +123,13 @@ def _ratio(program: Program, dtype: str, genes: Genes, signs: dict[int, Array], 
 
 
 def _bred(
-    program: Program, dtype: str, genes: Genes, signs: dict[int, Array], kept: Array, rng: np.random.Generator
+    genes: Genes, signs: dict[int, Array], fresh: Genes, kept: Array, rng: np.random.Generator
 ) -> tuple[Genes, dict[int, Array]]:
     parents = np.concatenate([kept, rng.choice(kept, POPULATION - KEPT)])
     child = np.arange(POPULATION)[:, None, None] >= KEPT
-    fresh, new = program.fresh(rng, POPULATION, dtype), {}
-    for name, x in genes.items():
-        x = x[parents]
+    new = {}
+    for name, gene in genes.items():
+        x = gene[parents]
         moved = np.where(rng.random(x.shape) < 0.3, x * (1 + 0.1 * rng.standard_normal(x.shape)), x)
         moved = np.where(rng.random(x.shape) < 0.05, fresh[name], moved)
         new[name] = np.where(child, moved, x)
@@ -131,27 +139,26 @@ def _bred(
 
 
 def attacks(generations: int, seed: int = 0) -> Iterator[Outcome]:
-    """Attack every program in both dtypes."""
-    for dtype in ("float32", "float64"):
-        for program in PROGRAMS:
-            yield climb(program, dtype, generations, seed)
+    """Attack every program in both dtypes, with ordinary inputs, and with some among the subnormals."""
+    for dtype, subnormal, program in product(("float32", "float64"), (False, True), PROGRAMS):
+        yield climb(program, dtype, subnormal, generations, seed)
 
 
-def nearest(outcomes: list[Outcome]) -> dict[tuple[str, str], Outcome]:
-    """Return the worst outcome of each row and dtype."""
-    found: dict[tuple[str, str], Outcome] = {}
+def nearest(outcomes: list[Outcome]) -> dict[tuple[str, str, bool], Outcome]:
+    """Return the worst outcome of each row, dtype and kind of input."""
+    found: dict[tuple[str, str, bool], Outcome] = {}
     for outcome in outcomes:
-        key = (outcome.row, outcome.dtype)
+        key = (outcome.row, outcome.dtype, outcome.subnormal)
         if key not in found or outcome.ratio > found[key].ratio:
             found[key] = outcome
     return found
 
 
 def driven(problem: Problem, rng: np.random.Generator) -> dict[str, Array]:
-    """Return what a population of programs computes that all err, in each element of each row, by its whole own bound.
+    """Return what a population of programs computes that all err, in each element of each row, by its own bound.
 
-    Whole but for 1e-12, for the radii are computed in float64. Arrays are ``(population, rows, columns)``. Where nothing
-    bounds a row, it is taken as exact.
+    Whole but for 1e-12, for the radii are computed in float64. Arrays are ``(population, rows, columns)``. Where
+    nothing bounds a row, it is taken as exact.
     """
     r = rounding(problem.dtype)
     engine = replace(r, u=float(np.finfo(problem.dtype).eps) / 2.0)

@@ -84,7 +84,7 @@ def pullback(layer: Layer, G: Array, Z: Array, A: Array) -> Array:
         out = np.empty((n, m), dtype=object)
         for j in range(m):
             for i in range(n):
-                out[i, j] = sum((A[k, j] * ((i == k) - A[i, j]) * G[k, j] for k in range(n)), arb(0))
+                out[i, j] = sum(A[k, j] * ((i == k) - A[i, j]) * G[k, j] for k in range(n))
         return out
     slope = arb(layer.slope)
     derivatives: dict[str, Callable[[Any, Any], Any]] = {
@@ -95,10 +95,7 @@ def pullback(layer: Layer, G: Array, Z: Array, A: Array) -> Array:
         "tanh": lambda z, a: ONE - a * a,
     }
     derivative = derivatives[layer.activation]
-    out = np.empty(G.shape, dtype=object)
-    for i in np.ndindex(G.shape):
-        out[i] = G[i] * derivative(Z[i], A[i])
-    return out
+    return G * np.frompyfunc(derivative, 2, 1)(Z, A)
 
 
 def _xlogy(x: Any, y: Any) -> Any:
@@ -212,7 +209,8 @@ class EndToEnd:
 def beyond(mid: Array, exact: Array, rad: Array, judged: Array, share: float) -> Iterator[tuple[Any, float]]:
     """Yield the index and |mid − exact|/rad where it may exceed `share`, among the `judged` elements."""
     middle = balls(mid)
-    for i in map(tuple, np.argwhere(judged)):
+    for index in np.argwhere(judged):
+        i = tuple(index)
         error = abs(middle[i] - exact[i])
         if not error <= arb(float(rad[i])) * share:
             yield i, float(error.mid()) / float(rad[i]) if rad[i] > 0 else np.inf

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -16,8 +16,8 @@ import pytest
 pytest.importorskip("flint", reason="python-flint is the independent oracle: pip install 'gradparity[test]'")
 
 from gradparity.parity_tests import arb
-from gradparity.parity_tests.adversary import POPULATION, attacks, climb, driven, nearest
-from gradparity.parity_tests.legal_programs import PROGRAMS, rows
+from gradparity.parity_tests.adversary import POPULATION, PROGRAMS, attacks, climb, driven, nearest
+from gradparity.parity_tests.legal_program import rows
 from gradparity.reference import exact
 from gradparity.reference.activations import ACTIVATIONS
 from gradparity.reference.bounds import Ball, rounding
@@ -25,15 +25,22 @@ from gradparity.reference.compare import against
 from gradparity.reference.evaluation import Evaluation, Working, problem_rows, reference
 from gradparity.reference.formulas import Row
 from gradparity.reference.losses import LOSSES
-from gradparity.reference.problem import Array, Layer, Loss, Problem
+from gradparity.reference.problem import Array, Layer, Loss, Problem, Reduction
 
 SHARE = 1e-3
 """The comparison value's own error may be this share of the bound that it is used with."""
-REDUCTIONS = [Loss("", samples, outputs) for samples, outputs in product(("mean", "sum"), repeat=2)]
+KINDS: tuple[Reduction, Reduction] = ("mean", "sum")
+REDUCTIONS = [Loss("", samples, outputs) for samples, outputs in product(KINDS, repeat=2)]
 FITTING = [(loss, activation) for loss, J in LOSSES.items() for activation in J.activations]
 HIDDEN = sorted(ACTIVATIONS)
 DEPTHS = (1, 2, 3, 4)
+NO_EXTENDED = np.finfo(np.longdouble).eps > 2.0**-63
+EXTENDED = pytest.mark.skipif(
+    NO_EXTENDED, reason="here a long double is no finer than float64: bounds are 5 times wider"
+)
+DTYPES = ("float32", pytest.param("float64", marks=EXTENDED))
 SCALES = (1.0, 0.01, 6.0)
+"""Of the samples: the last saturates most activations."""
 
 
 def networks(depth: int) -> Iterator[tuple[str, str, Loss]]:
@@ -55,9 +62,13 @@ def problem(hidden: str, depth: int, output: str, loss: Loss, dtype: str, seed: 
         Y /= Y.sum(axis=0)
     if LOSSES[loss.name].targets != "real":
         Y[:, -1] = np.eye(sizes[-1])[0]
-    W = tuple(rng.standard_normal((n, k)).astype(dtype) for k, n in zip(sizes, sizes[1:], strict=False))
-    b = tuple((rng.standard_normal((n, 1)) * (l > 0)).astype(dtype) for l, n in enumerate(sizes[1:]))
-    return Problem("net", dtype, layers, loss, 0.1, X.astype(dtype), Y.astype(dtype), W, b, ((0, m),))
+    X, Y = X.astype(dtype), Y.astype(dtype)
+    W = tuple(rng.standard_normal((n, k)).astype(dtype) for k, n in pairwise(sizes))
+    b = [(rng.standard_normal((n, 1)) * (l > 0)).astype(dtype) for l, n in enumerate(sizes[1:])]
+    if seed % 5 == 0:
+        # Nearly on the kink: the last sample's pre-activations are what rounding leaves.
+        b[0] = -(W[0] @ X[:, -1:])
+    return Problem("net", dtype, layers, loss, 0.1, X, Y, W, tuple(b), ((0, m),))
 
 
 def engine_values(case: Problem) -> dict[str, Array]:
@@ -93,7 +104,7 @@ def assert_fine(name: str, ball: Ball, true: Array, where: Array | None = None) 
     assert not too_far, f"{name}: the comparison value is off by these shares of its bound: {too_far}"
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_rows(depth: int, dtype: str) -> None:
     """Each row, from an engine's own values: every formula for it is a thousand times finer than its bound."""
@@ -114,7 +125,7 @@ def test_rows(depth: int, dtype: str) -> None:
             assert_fine(f"{loss} {hidden} {row.name} = {formula.formula}", ball, true, finite)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_end_to_end(depth: int, dtype: str) -> None:
     """The reference's gradient is the derivative of the loss, found without backpropagation, to a thousandth."""
@@ -133,27 +144,30 @@ def test_end_to_end(depth: int, dtype: str) -> None:
     assert judged > 1000
 
 
-BALANCE = {"ordinary": 0.0, "crossing scales": 10.0}
+SPREADS = {"ordinary": (0.0, 0.0), "crossing scales": (10.0, 0.0), "uneven": (0.0, 5.0)}
+"""Decades by which the columns of A and the rows of B differ, crosswise, and by which single elements differ."""
 
 
-@pytest.mark.parametrize("decades", BALANCE.values(), ids=BALANCE.keys())
+@pytest.mark.parametrize("spread", SPREADS)
 @pytest.mark.parametrize(("p", "n", "q"), [(400, 1, 400), (300, 2, 300), (60, 70, 50), (3, 20_000, 3)])
 @pytest.mark.parametrize("extended", [False, True], ids=["float64", "long double"])
-def test_products(p: int, n: int, q: int, decades: float, extended: bool) -> None:
+def test_products(p: int, n: int, q: int, spread: str, extended: bool) -> None:
     """Large float64 products, by slices where these are certified, are within ``(n+9)·2⁻⁶⁴`` of ``|A||B|``."""
     rng = np.random.default_rng(n)
-    scale = 10.0 ** rng.uniform(-decades, decades, n)
-    A, B = rng.standard_normal((p, n)) * scale, rng.standard_normal((n, q)) / scale[:, None]
-    A[:, ::3] = 0.0
+    crossing, uneven = SPREADS[spread]
+    scale = 10.0 ** rng.uniform(-crossing, crossing, n)
+    A = rng.standard_normal((p, n)) * scale * 10.0 ** rng.uniform(-uneven, uneven, (p, n))
+    B = rng.standard_normal((n, q)) / scale[:, None] * 10.0 ** rng.uniform(-uneven, uneven, (n, q))
+    A[:, ::3] *= p % 2
     if extended:
         A = A * (1 + rng.random((p, n)).astype(np.longdouble) * 2.0**-53)
     found = exact.product(A, B, np.longdouble)
-    u = rounding("float64").u - 2.0**-53
+    u_wide = (rounding("float64").u - 2.0**-53) / 4.0
     for i, j in rng.integers(0, (p, q), (6, 2)):
         a, b = arb.balls(A[i]), arb.balls(B[:, j])
-        S = sum((abs(x) * abs(y) for x, y in zip(a, b, strict=True)), arb.arb(0))
+        S = sum(abs(x) * abs(y) for x, y in zip(a, b, strict=True))
         error = abs(arb.balls(found[i : i + 1, j])[0] - a @ b)
-        assert error <= S * (n + 9) * (u / 4), f"{float((error / S).mid()) * 2**64} roundoffs at n = {n}"
+        assert error <= S * (n + 9) * u_wide, f"element {i}, {j}: off by {error}, S = {S}"
 
 
 def test_limits() -> None:
@@ -166,27 +180,29 @@ def test_limits() -> None:
     assert limit == 0.0
 
 
-def test_attacked() -> None:
-    """No legal program can be driven beyond its bound, and every bound is nearly reached: none is too loose."""
-    outcomes = list(attacks(generations=25))
-    beyond = [outcome for outcome in outcomes if not outcome.ratio <= 1.0]
-    assert not beyond
-    worst = nearest(outcomes)
-    loose = {key: outcome.ratio for key, outcome in worst.items() if outcome.ratio < LEAST.get(key[0], 0.5)}
-    assert not loose
-    missing = {name for name in ACTIVATIONS if not any(row == f"A2 {name}" for row, _ in worst)}
-    assert not missing
-
-
-LEAST = {"dA2 cce": 0.35, "dA2 half_squared_error": 0.4, "delta2 cce": 0.4}
+EXACT = {f"{quantity} {f}" for quantity in ("A2", "delta2") for f in ("linear", "relu")}
+"""Rows without rounding: their bound is 0 but for subnormal numbers."""
+LEAST = {"dA2 cce": 0.35, "dA2 half_squared_error": 0.4, "delta2 cce": 0.4, "delta2 softmax from Z": 0.4}
 """What the search finds at least of the bound, where that is less than half."""
 
 
+def test_attacked() -> None:
+    """No legal program can be driven beyond its bound, and every bound is nearly reached: none is too loose."""
+    outcomes = list(attacks(generations=40))
+    assert not [outcome for outcome in outcomes if not outcome.ratio <= 1.0]
+    ordinary = [outcome for outcome in nearest(outcomes).values() if not outcome.subnormal]
+    assert not [o for o in ordinary if o.row not in EXACT and o.ratio < LEAST.get(o.row, 0.5)]
+    attacked = {outcome.row for outcome in ordinary}
+    kinds = {("A2", f) for f in ACTIVATIONS} | {("delta2", f) for f in ACTIVATIONS}
+    kinds |= {(quantity, loss) for quantity in ("loss", "dA2") for loss in LOSSES}
+    assert {" ".join(kind) for kind in kinds} <= attacked
+
+
 def test_attack_sees_a_bound_that_is_too_small() -> None:
-    """The attack is no formality: it breaks a program that rounds three times more often than its bound allows."""
+    """The attack is no formality: it breaks a program that rounds more often than its bound allows."""
     program = next(p for p in PROGRAMS if p.row == "A2 leaky_relu")
     sloppy = replace(program, run=lambda m, g: m.fl(m.fl(m.fl(program.run(m, g)))))
-    assert climb(sloppy, "float32", 10, 0).ratio > 1.0
+    assert climb(sloppy, "float32", False, 10, 0).ratio > 1.0
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -206,4 +222,5 @@ def test_attacked_end_to_end(dtype: str) -> None:
 
 
 def repeated(ball: Ball) -> Ball:
-    return Ball(*(np.repeat(x, POPULATION, axis=0) if isinstance(x, np.ndarray) else x for x in ball))
+    """Return the ball for each of a population."""
+    return Ball(np.repeat(ball.mid, POPULATION, axis=0), np.broadcast_to(ball.rad, ball.mid.shape))

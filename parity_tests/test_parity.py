@@ -11,7 +11,7 @@ from gradparity.parity_tests.session import Cells, Key, Selection, select
 from gradparity.reference.errors import InputError
 from gradparity.reference.verdict import Finding, Verdict
 from gradparity.reports.cell import FAILING, Cell
-from gradparity.reports.explain import cell_lines
+from gradparity.reports.story import cell_lines
 
 SELECTION = pytest.StashKey[Selection]()
 

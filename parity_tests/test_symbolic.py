@@ -1,8 +1,10 @@
-"""The table of formulas against differentiation by other means: SymPy on textbook networks, complex steps on deep ones."""
+"""The table against differentiation by other means: SymPy on textbook networks, complex steps on deep ones."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -26,7 +28,7 @@ def network(layers: tuple[Layer, ...], loss: Loss, inputs: int, samples: int, dt
     def some(rows: int, columns: int) -> Array:
         return (rng.integers(1, 16, (rows, columns)) * rng.choice([-1, 1], (rows, columns)) / 8).astype(dtype)
 
-    W = tuple(some(n, k) for k, n in zip(sizes, sizes[1:], strict=False))
+    W = tuple(some(n, k) for k, n in pairwise(sizes))
     b = tuple(some(n, 1) for n in sizes[1:])
     Y = np.eye(sizes[-1])[np.arange(samples) % sizes[-1]].T if sizes[-1] > 1 else np.arange(samples)[None] % 2 * 1.0
     return Problem("net", dtype, layers, loss, 0.1, some(inputs, samples), Y.astype(dtype), W, b, ((0, samples),))
@@ -48,6 +50,11 @@ TEXTBOOK = {
 }
 
 
+def leaky(sympy: Any, slope: Any, x: Any) -> Any:
+    """Return the leaky ReLU of x."""
+    return sympy.Piecewise((x, x > 0), (slope * x, True))
+
+
 def symbolic_loss(sympy: Any, case: Problem, params: dict[str, Any]) -> Any:
     """Return the loss as an expression in the symbols `params`, from its definition."""
     X, Y = (sympy.Matrix(a.shape[0], a.shape[1], [sympy.Rational(float(v)) for v in a.flat]) for a in case.batch(0))
@@ -57,13 +64,12 @@ def symbolic_loss(sympy: Any, case: Problem, params: dict[str, Any]) -> Any:
         a = X[:, j]
         for l, layer in enumerate(case.layers, start=1):
             z = params[f"W{l}"] * a + params[f"b{l}"]
-            slope = sympy.Rational(layer.slope)
             functions: dict[str, Callable[[Any], Any]] = {
                 "linear": lambda x: x,
                 "sigmoid": lambda x: 1 / (1 + exp(-x)),
                 "tanh": sympy.tanh,
                 "relu": lambda x: sympy.Piecewise((x, x > 0), (0, True)),
-                "leaky_relu": lambda x, slope=slope: sympy.Piecewise((x, x > 0), (slope * x, True)),
+                "leaky_relu": partial(leaky, sympy, sympy.Rational(layer.slope)),
             }
             if layer.activation == "softmax":
                 a = z.applyfunc(exp) / sum(z.applyfunc(exp))
@@ -125,14 +131,15 @@ def complex_loss(case: Problem, params: dict[str, Array]) -> complex:
     Y = case.Y.astype(np.float64)
     for l, layer in enumerate(case.layers, start=1):
         Z = params[f"W{l}"] @ A + params[f"b{l}"]
-        A = {
+        functions: dict[str, Callable[[Array, float], Array]] = {
             "linear": lambda z, _: z,
             "relu": lambda z, _: np.where(z.real > 0, z, 0),
             "leaky_relu": lambda z, slope: np.where(z.real > 0, z, slope * z),
             "sigmoid": lambda z, _: 1 / (1 + np.exp(-z)),
             "tanh": lambda z, _: np.tanh(z),
             "softmax": lambda z, _: np.exp(z) / np.exp(z).sum(axis=0),
-        }[layer.activation](Z, layer.slope)
+        }
+        A = functions[layer.activation](Z, layer.slope)
     if case.loss.name == "cce":
         terms = -Y * np.log(A)
     elif case.loss.name == "bce":

@@ -71,6 +71,11 @@ class Elementwise:
         """Return ``g ⊙ f′``; f′ is a function of ``a`` where the activation has one."""
         return g * self.derivative(z, a, slope)
 
+    def selected(self, g: Array, z: Array, a: Array, slope: float) -> Array:
+        """Return ``g ⊙ f′``, 0 where f′ is, also for an infinite g: engines select there where others multiply."""
+        F = self.derivative(z, a, slope)
+        return np.where(F == 0, 0, g * F)
+
     def value_bound(self, r: Rounding, z: Ball, a: Array, slope: float) -> Error:
         """Bound ``f(z)``: its own rounding, and the error of z times the largest |f′| near it."""
         if z.exact:

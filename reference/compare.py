@@ -145,6 +145,12 @@ def _digits(c: Comparison, judged: Array) -> float | None:
 _SEVERITY = (Verdict.NOT_GIVEN, Verdict.WITHIN, Verdict.SUSPECT, Verdict.WRONG)
 
 
+def _both(a: Finding, b: Finding) -> str:
+    """Return the convention that explains every wrong step of both."""
+    names = {f.convention for f in (a, b) if f.verdict is Verdict.WRONG}
+    return names.pop() if len(names) == 1 else ""
+
+
 def merged(a: Finding, b: Finding) -> Finding:
     """Return the finding over the steps of both, `a` before `b`."""
     def ratio(f: Finding) -> float:
@@ -164,5 +170,7 @@ def merged(a: Finding, b: Finding) -> Finding:
         worst=a.worst if ratio(a) >= ratio(b) else b.worst,
         basis=a.basis if a.basis == b.basis else "end to end",
         note=a.note or b.note,
+        convention=_both(a, b),
+        cause=a.cause or b.cause,
         details=(a.details + b.details)[:MAX_DETAILS],
     )

@@ -8,16 +8,16 @@ the printed table is this table. Columns are samples; arrays are ``(steps, rows,
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
 
 from gradparity.reference import row_bounds as bound
-from gradparity.reference.activations import ACTIVATIONS
+from gradparity.reference.activations import ACTIVATIONS, Elementwise
 from gradparity.reference.bounds import Error, product_bound, sum_bound
-from gradparity.reference.losses import LOSSES
+from gradparity.reference.losses import LOSSES, LossFunction
 from gradparity.reference.problem import Array, Layer, Loss
 
 
@@ -57,7 +57,8 @@ def table(inputs: int, layers: tuple[Layer, ...], loss: Loss, learning_rate: flo
     rows: list[Row] = []
     for l, layer in enumerate(layers, start=1):
         rows += [_pre_activation(l, sizes), _activation(l, layer)]
-    rows += [_loss(L, layers, loss), _output_cotangent(L, layers, loss)]
+    J = LOSSES[loss.name]
+    rows += [loss_row(J, layers, loss), cotangent_row(J, layers, loss)]
     for l in range(L, 0, -1):
         if l < L:
             rows.append(_propagated(l, sizes))
@@ -95,8 +96,9 @@ def _activation(l: int, layer: Layer) -> Row:
     )  # fmt: skip
 
 
-def _loss(L: int, layers: tuple[Layer, ...], loss: Loss) -> Row:
-    J, n = LOSSES[loss.name], layers[-1].units
+def loss_row(J: LossFunction, layers: tuple[Layer, ...], loss: Loss) -> Row:
+    """Return the row of the loss, with the terms of `J`."""
+    L, n = len(layers), layers[-1].units
     term = J.formula.replace("A", f"A{L}").replace("Z", f"Z{L}")
 
     def row(term_of: Callable[[Array, Array], Array], alternatives: tuple[Row, ...] = ()) -> Row:
@@ -117,8 +119,9 @@ def _divisor_formula(loss: Loss, outputs: int) -> str:
     return "·".join(parts) or "1"
 
 
-def _output_cotangent(L: int, layers: tuple[Layer, ...], loss: Loss) -> Row:
-    J, n = LOSSES[loss.name], layers[-1].units
+def cotangent_row(J: LossFunction, layers: tuple[Layer, ...], loss: Loss) -> Row:
+    """Return the row of ``dA_L``, with the gradient of `J`."""
+    L, n = len(layers), layers[-1].units
     D = J.gradient_formula.replace("A", f"A{L}").replace("Z", f"Z{L}")
     return Row(
         f"dA{L}", f"(1/{_divisor_formula(loss, n)}) [{D}]", (f"A{L}", "Y"), (n, "m"),
@@ -135,6 +138,9 @@ def _delta(l: int, layers: tuple[Layer, ...], loss: Loss) -> Row:
         compute=lambda on, g, Z, A: f.pullback(g, Z, A, layer.slope),
         bound=lambda r, delta, g, Z, A: f.pullback_bound(r, g, Z, A, layer.slope),
     )  # fmt: skip
+    if isinstance(f, Elementwise):
+        selected = replace(general, compute=lambda on, g, Z, A: f.selected(g, Z, A, layer.slope))
+        general = replace(general, alternatives=(selected,))
     J = LOSSES[loss.name]
     if l < len(layers) or J.matched != layer.activation:
         return general
@@ -150,7 +156,7 @@ def _matched_delta(l: int, layer: Layer, loss: Loss, general: Row) -> Row:
         (f"A{l}", "Y"), (n, "m"),
         compute=lambda on, A, Y: (A * weight(Y) - Y) / loss.divisor(n, Y.shape[-1]),
         bound=lambda r, delta, A, Y: bound.matched_bound(r, J, loss, A, Y),
-        alternatives=(general,),
+        alternatives=(general, *general.alternatives),
     )  # fmt: skip
 
 

@@ -19,6 +19,8 @@ import numpy as np
 
 from gradparity.reference.bounds import rounding
 from gradparity.reference.compare import against, best, merged, summed_up
+from gradparity.reference.diagnosis import with_causes
+from gradparity.reference.conventions import conventional_rows
 from gradparity.reference.evaluation import Evaluation, problem_rows, reference
 from gradparity.reference.formulas import Row
 from gradparity.reference.problem import Array, Problem
@@ -73,7 +75,9 @@ class Judge:
             for name, value in arrays.items():
                 self.digests[program, name].update(value.tobytes())
         with np.errstate(all="ignore"):
-            for finding in _chunk_findings(self.oracle, chunk):
+            explained = {key for key, finding in self.found.items() if finding.cause}
+            findings = _chunk_findings(self.oracle, chunk)
+            for finding in with_causes(self.oracle.problem, chunk, findings, explained):
                 key = (finding.program, finding.quantity)
                 self.found[key] = merged(self.found[key], finding) if key in self.found else finding
 
@@ -103,7 +107,8 @@ def _chunk_findings(oracle: Oracle, chunk: Steps) -> list[Finding]:
     by_name = {}
     for name, value in probed.items():
         finding = _blank(local.rows[name], PROBED, "row" if local.from_given(name) else "end to end")
-        by_name[name] = summed_up(r, best(value, local.candidates(name)), finding, chunk.first_step)
+        found_here = summed_up(r, best(value, local.candidates(name)), finding, chunk.first_step)
+        by_name[name] = replace(found_here, convention=_convention(oracle, local, found_here, value))
     plain, bad_plain = _well_formed(oracle, chunk.plain, m, PLAIN)
     whole = _Whole(oracle, chunk, given)
     updates = Evaluation(r, oracle.rows, given | plain)
@@ -121,6 +126,16 @@ def _chunk_findings(oracle: Oracle, chunk: Steps) -> list[Finding]:
             finding = summed_up(r, best(value, whole.evaluation.candidates(name)), finding, chunk.first_step)
         found.append(_with_difference(oracle, chunk, finding, value))
     return found
+
+
+def _convention(oracle: Oracle, local: Evaluation, finding: Finding, value: Array) -> str:
+    """Return the name of the convention that reproduces a wrong value within its own bound, or an empty string."""
+    if finding.verdict is not Verdict.WRONG:
+        return ""
+    for name, rows in conventional_rows(oracle.problem).items():
+        if finding.quantity in rows and best(value, [local.evaluate(rows[finding.quantity])]).clean:
+            return name
+    return ""
 
 
 class _Whole:

@@ -12,7 +12,7 @@ import numpy as np
 
 from gradparity.reference.bounds import Ball, Rounding, add, magnitude, mul, overflowing
 from gradparity.reference.problem import Array
-from gradparity.reference.softmax import Softmax, total
+from gradparity.reference.softmax import Softmax, total, weighted
 
 
 class Terms(NamedTuple):
@@ -23,9 +23,9 @@ class Terms(NamedTuple):
     var: Array | float
 
 
-def _weighted(y: Array, x: Array) -> Array:
-    """Return ``y x`` with ``0·∞ = 0``: a term with weight 0 has no error."""
-    return np.where(y == 0, 0.0, y * x)
+def _unless_infinite(z: Array, own: Array) -> Array:
+    """Return `own`, infinite where a logit is: there, forms that are otherwise equal meet ``∞ − ∞`` or do not."""
+    return np.where(np.isinf(z), np.inf, own)
 
 
 def _inherited(y: Array, spread: Array) -> Array:
@@ -60,19 +60,19 @@ def bce_term(r: Rounding, a: Ball, y: Array, value: Array) -> Terms:
     if not a.exact:
         inherited = _inherited(y, _log_spread(A, a.rad)) + _inherited(1 - y, _log_spread(1 - A, a.rad))
     own = (tau + r.gamma(4)) * (magnitude(value) + inherited) + 2 * r.u * (1 - y) * (1 + tau) + 2 * r.omega
-    slope = 0.0 if a.exact else _weighted(y, 1 / A) + _weighted(1 - y, 1 / (1 - A))
+    slope = 0.0 if a.exact else weighted(y, 1 / A) + weighted(1 - y, 1 / (1 - A))
     return Terms(_unless_flushed(r, A, own), inherited, slope * slope * a.var)
 
 
 def bce_gradient(r: Rounding, a: Ball, y: Array, value: Array) -> Terms:
     """``γ₆(y/a + (1−y)/(1−a)) + sub(y)/a + ω``."""
     A = magnitude(a.mid)
-    S = _weighted(y, 1 / A) + _weighted(1 - y, 1 / (1 - A))
+    S = weighted(y, 1 / A) + weighted(1 - y, 1 / (1 - A))
     inherited: Array | float = 0.0
     curvature: Array | float = 0.0
     if not a.exact:
         inherited = _inherited(y, _inverse_spread(A, a.rad)) + _inherited(1 - y, _inverse_spread(1 - A, a.rad))
-        curvature = _weighted(y, 1 / A**2) + _weighted(1 - y, 1 / (1 - A) ** 2)
+        curvature = weighted(y, 1 / A**2) + weighted(1 - y, 1 / (1 - A) ** 2)
     own = r.gamma(6) * (S + inherited) + _lost_targets(r, y, 1 / A, inherited) + r.omega
     return Terms(_unless_flushed(r, A, own), inherited, curvature * curvature * a.var)
 
@@ -83,7 +83,7 @@ def bce_logits_term(r: Rounding, z: Ball, y: Array, value: Array) -> Terms:
     t = np.log1p(np.exp(-np.maximum(Z - z.rad, 0.0)))
     D = np.maximum(1 - y, y)
     own = r.gamma(4) * ((Z + z.rad) * (1 + np.abs(y)) + t) + (2 * tau + tau * tau) * t + 2 * r.omega
-    return Terms(own, D * z.rad, D * D * z.var)
+    return Terms(_unless_infinite(z.mid, own), D * z.rad, D * D * z.var)
 
 
 def bce_logits_gradient(r: Rounding, z: Ball, y: Array, value: Array) -> Terms:
@@ -103,7 +103,7 @@ def bce_logits_gradient(r: Rounding, z: Ball, y: Array, value: Array) -> Terms:
     inherited = np.asarray(steepest * z.rad)
     M = (1 - y) * up + y * down + inherited
     own = (
-        tau * (up + inherited) + r.omega + r.u * (magnitude(value) + inherited)
+        tau + 2 * r.u + r.omega + r.u * (magnitude(value) + inherited)
         + M * (tau + 2 * tau * np.log1p(nearest) + 2 * r.u + 1.01 * np.minimum(r.u * (Z + z.rad), nearest))
     )  # fmt: skip
     return Terms(own, inherited, steepest * steepest * z.var)
@@ -114,11 +114,11 @@ def cce_term(r: Rounding, a: Ball, y: Array, value: Array) -> Terms:
     A, n = magnitude(a.mid), a.mid.shape[-2]
     spread = np.zeros_like(A) if a.exact else _inherited(y, _log_spread(A, a.rad))
     inherited, logarithm = total(spread), np.abs(np.log(A))
-    size = total(_weighted(y, logarithm)) + inherited
+    size = total(weighted(y, logarithm)) + inherited
     lost = total(_lost_targets(r, y, logarithm, spread))
     own = (r.tau("log") + r.gamma(n + 2)) * size + lost + (n + 2) * r.omega
     flushed = total(_unless_flushed(r, A, np.zeros_like(A)))
-    var = 0.0 if a.exact else total(np.asarray(np.square(_weighted(y, 1 / A)) * a.var))
+    var = 0.0 if a.exact else total(np.asarray(np.square(weighted(y, 1 / A)) * a.var))
     return Terms(own + flushed, inherited, var)
 
 
@@ -126,8 +126,8 @@ def cce_gradient(r: Rounding, a: Ball, y: Array, value: Array) -> Terms:
     """``γ₄ y/a + sub(y)/a + ω``."""
     A = magnitude(a.mid)
     inherited = 0.0 if a.exact else _inherited(y, _inverse_spread(A, a.rad))
-    own = r.gamma(4) * (_weighted(y, 1 / A) + inherited) + _lost_targets(r, y, 1 / A, inherited) + r.omega
-    var = 0.0 if a.exact else np.square(_weighted(y, 1 / A**2)) * a.var
+    own = r.gamma(4) * (weighted(y, 1 / A) + inherited) + _lost_targets(r, y, 1 / A, inherited) + r.omega
+    var = 0.0 if a.exact else np.square(weighted(y, 1 / A**2)) * a.var
     return Terms(_unless_flushed(r, A, own), inherited, var)
 
 
@@ -138,7 +138,8 @@ def cce_logits_term(r: Rounding, z: Ball, y: Array, value: Array) -> Terms:
     s = largest - Z
     S = total(np.exp(-s))
     p, lS = np.exp(-s) / S, np.log(S)
-    each = r.u * (2 * s + total(p * s) * (1 + 2 * r.u) + lS) * (1 + 4 * r.u) + 1.0001 * (tau + r.gamma(n)) + tau * lS
+    mean_s = total(weighted(p, s)) * (1 + 2 * r.u)
+    each = r.u * (2 * s + mean_s + lS) * (1 + 4 * r.u) + 1.0001 * (tau + r.gamma(n)) + tau * lS
     own = total(y * each) + r.gamma(n + 2) * total(y * (s + lS)) + (n + 2) * r.omega
     logits = total(y * np.abs(Z))
     own = own + total(y) * r.u * (2 * np.abs(largest) + lS) + 2 * r.u * logits + r.gamma(n) * logits
@@ -146,6 +147,7 @@ def cce_logits_term(r: Rounding, z: Ball, y: Array, value: Array) -> Terms:
     inherited = total(y * spread)
     var = total(np.square(p * total(y) - y) * z.var)
     own = own + (2 * tau + r.gamma(5 * n + 20)) * inherited
+    own = _unless_infinite(np.abs(Z).max(axis=-2, keepdims=True), own)
     return Terms(overflowing(r, s.max(axis=-2, keepdims=True), own), inherited, var)
 
 

@@ -35,7 +35,7 @@ def loss_bound(r: Rounding, J: LossFunction, loss: Loss, A: Ball, Y: Ball) -> Er
         return np.sum(np.broadcast_to(x, value.shape), axis=(-2, -1), keepdims=True)
 
     errors, sizes = over(own) + over(inherited), over(size)
-    total = (errors + r.gamma(M + 6) * (sizes + errors)) / N
+    total = np.where(np.isposinf(errors), np.inf, (errors + r.gamma(M + 6) * (sizes + errors)) / N)
     spread = (over(np.square(own / 4)) + over(var)) / N**2
     summed = r.u**2 * (M + 6) * (np.square(sizes) + over(size * size)) / N**2
     return Error(overflowing(r, sizes, total + M * r.omega / N + r.omega), spread + summed + r.omega**2)

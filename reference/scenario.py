@@ -212,6 +212,8 @@ def check_network(s: Scenario) -> None:
     check_fields(s.loss, "loss.")
     if s.loss.name not in LOSSES:
         raise InputError(f"loss.name: {unknown('loss', s.loss.name, LOSSES)}")
+    if LOSSES[s.loss.name].classes and s.loss.outputs == "mean":
+        raise InputError(f"loss.outputs: {s.loss.name!r} is one term a sample, summed over the classes; leave it out")
     last, allowed = s.layers[-1].activation, LOSSES[s.loss.name].activations
     if last not in allowed:
         raise InputError(

@@ -16,6 +16,11 @@ def total(x: Array) -> Array:
     return np.sum(x, axis=-2, keepdims=True)
 
 
+def weighted(y: Array, x: Array) -> Array:
+    """Return ``y x`` with ``0·∞ = 0``: a term with weight 0 adds nothing, as ``e^−s s`` for infinite s."""
+    return np.where(y == 0, 0.0, y * x)
+
+
 @dataclass(frozen=True)
 class Softmax:
     """``p_i = exp(z_i − max z) / Σ_k exp(z_k − max z)`` in each column."""
@@ -37,7 +42,7 @@ class Softmax:
         p, n = magnitude(a), a.shape[-2]
         s = magnitude(z.mid - z.mid.max(axis=-2, keepdims=True))
         own = (
-            r.u * (2 * s + 2 * total(p * s) + 2 * log(n)) + 2 * r.tau("exp") * (1 + log(n)) + r.gamma(n + 4)
+            r.u * (2 * s + 2 * total(weighted(p, s)) + 2 * log(n)) + 2 * r.tau("exp") * (1 + log(n)) + r.gamma(n + 4)
         )
         spread = z.rad + (np.max(z.rad, axis=-2, keepdims=True) if isinstance(z.rad, np.ndarray) else z.rad)
         # The engine's own z, at most `spread` away, enters its rounding errors too.

@@ -34,8 +34,9 @@ class Worst:
 
     @property
     def ratio(self) -> float:
-        """Return error/bound; infinite where the classes (finite, infinity, NaN) differ or the bound is 0."""
-        if self.error == 0.0:
+        """Return error/bound; infinite where the classes (finite, infinity, NaN) differ or the bound is 0, and 0 where
+        nothing can be said."""
+        if self.error == 0.0 or self.bound == float("inf"):
             return 0.0
         return self.error / self.bound if self.bound > 0.0 and self.error < float("inf") else float("inf")
 
@@ -63,6 +64,11 @@ class Finding:
     """How it was judged: ``row`` (from the engine's own inputs), ``same bits`` (as the probed program's), or
     ``end to end``."""
     note: str = ""
+    convention: str = ""
+    """The convention (`gradparity.reference.conventions`) whose formula gives what the engine has, where the table's
+    own does not."""
+    cause: str = ""
+    """Why it is wrong, in a sentence (`gradparity.reference.diagnosis`); for the first wrong quantity of a program."""
     details: tuple[Worst, ...] = field(default=())
     """The worst element of each step outside its bound (the first ten such steps)."""
     digest: str = ""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -119,6 +120,8 @@ def draw_shape(chance: Chance) -> Shape:
     """Draw layers, sizes, loss, dtype and training."""
     depth = 1 + (chance.below(3) if chance.below(10) < 7 else chance.below(8))
     loss = Loss(chance.choice(tuple(LOSSES)), chance.choice(("mean", "sum")), chance.choice(("sum", "mean")))
+    if LOSSES[loss.name].classes:
+        loss = replace(loss, outputs="sum")
     hidden = [chance.choice(tuple(ACTIVATIONS)) for _ in range(depth - 1)]
     names = [*hidden, chance.choice(LOSSES[loss.name].activations)]
     samples, *sizes = fitting(chance, [chance.size() for _ in range(depth + 2)])
@@ -141,7 +144,7 @@ def fitting(chance: Chance, sizes: list[int]) -> list[int]:
     """Return samples, inputs and widths, the largest of them drawn small again until the whole is small enough."""
     while True:
         m, *widths = sizes
-        weights = sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+        weights = sum(a * b for a, b in pairwise(widths))
         if weights + m * sum(widths) <= MAX_SCALARS and m * weights <= MAX_PRODUCTS:
             return sizes
         sizes[sizes.index(max(sizes))] = chance.choice(SIZES[chance.below(2)])
@@ -204,12 +207,12 @@ def _seeded(chance: Chance, scale: float) -> Weights:
 
 def _sizes(shape: Shape) -> list[tuple[int, int]]:
     widths = [shape.inputs, *(layer.units for layer in shape.layers)]
-    return list(zip(widths[1:], widths, strict=False))
+    return [(n, inputs) for inputs, n in pairwise(widths)]
 
 
 def _given(chance: Chance, shape: Shape, kind: str, scale: float) -> Given:
     fan = 1 if kind in EXTREME else None
-    arrays = {
+    arrays: dict[str, Any] = {
         f"W{l}": VALUES[kind](chance.seed(), size, shape.dtype) * (scale / math.sqrt(fan or size[1]))
         for l, size in enumerate(_sizes(shape), 1)
     }
@@ -218,11 +221,11 @@ def _given(chance: Chance, shape: Shape, kind: str, scale: float) -> Given:
 
 def _cancelling(shape: Shape, source: Weights, sample: Array) -> Given:
     W = source.draw({f"W{l}": size for l, size in enumerate(_sizes(shape), 1)}, _NOWHERE)
-    a, biases = sample[:, None], {}
-    top = float(np.finfo(shape.dtype).max) / 2
-    with np.errstate(all="ignore"):
-        for l, layer in enumerate(shape.layers, 1):
-            z = np.nan_to_num(np.clip(W[f"W{l}"] @ a, -top, top))
-            biases[f"b{l}"] = -z
-            a = ACTIVATIONS[layer.activation].value(np.zeros_like(z), layer.slope)
+    a, biases = sample, dict[str, Any]()
+    for l, layer in enumerate(shape.layers, 1):
+        top = float(np.finfo(shape.dtype).max) / (2 * len(a))
+        # Rounded once, whatever the order: the same bits on every machine.
+        z = np.array([[math.fsum(terms)] for terms in np.clip(W[f"W{l}"] * a, -top, top)])
+        biases[f"b{l}"] = -z
+        a = ACTIVATIONS[layer.activation].value(np.zeros_like(z), layer.slope)[:, 0]
     return Given(**biases)

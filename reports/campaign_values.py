@@ -1,7 +1,7 @@
 """The kinds of numbers that a campaign fills arrays with: ordinary ones, and the structure on which statistics break.
 
 Each is the same bits on every machine: multiples of 2⁻⁵³ from a counter-based generator, and operations that IEEE 754
-rounds correctly, but for the powers of ten, which only set scales.
+rounds correctly.
 """
 
 from __future__ import annotations
@@ -29,17 +29,20 @@ def _signs(seed: int, shape: Shape) -> Array:
 
 
 def _sorted(seed: int, shape: Shape, dtype: str) -> Array:
-    return np.sort(normals(seed, 0, shape), axis=None).reshape(shape)
+    found: Array = np.sort(normals(seed, 0, shape), axis=None).reshape(shape)
+    return found
 
 
 def _repeated(seed: int, shape: Shape, dtype: str) -> Array:
     few = normals(seed, 0, (3, shape[1]))
-    return few[np.floor(3 * uniforms(seed, 1, (shape[0], 1))).astype(int)[:, 0]]
+    found: Array = few[np.floor(3 * uniforms(seed, 1, (shape[0], 1))).astype(int)[:, 0]]
+    return found
 
 
 def _one_hot(seed: int, shape: Shape, dtype: str) -> Array:
     column = np.floor(shape[1] * uniforms(seed, 0, (shape[0], 1)))
-    return (column == np.arange(shape[1])).astype(np.float64)
+    found: Array = (column == np.arange(shape[1])).astype(np.float64)
+    return found
 
 
 def _cancelling(seed: int, shape: Shape, dtype: str) -> Array:
@@ -52,11 +55,14 @@ def _cancelling(seed: int, shape: Shape, dtype: str) -> Array:
 
 def _near_copies(seed: int, shape: Shape, dtype: str) -> Array:
     near = 1 + np.floor(7 * uniforms(seed, 1, shape) - 3) * _eps(dtype)
-    return normals(seed, 0, (1, shape[1])) * near
+    found: Array = normals(seed, 0, (1, shape[1])) * near
+    return found
 
 
 def _near_overflow(seed: int, shape: Shape, dtype: str) -> Array:
-    return _signs(seed, shape) * np.ldexp(float(np.finfo(dtype).max), -np.floor(8 * uniforms(seed, 0, shape)).astype(int))
+    return _signs(seed, shape) * np.ldexp(
+        float(np.finfo(dtype).max), -np.floor(8 * uniforms(seed, 0, shape)).astype(int)
+    )
 
 
 def _wide(seed: int, shape: Shape, dtype: str) -> Array:
@@ -85,7 +91,9 @@ VALUES: dict[str, Values] = {
     "integers": lambda seed, shape, dtype: np.floor(9 * uniforms(seed, 0, shape)) - 4,
     "cancelling": _cancelling,
     "near_kink": _near_copies,
-    "saturated": lambda seed, shape, dtype: _signs(seed, shape) * 10.0 ** (1 + 2 * uniforms(seed, 0, shape)),
+    "saturated": lambda seed, shape, dtype: np.ldexp(
+        _signs(seed, shape) * (1 + uniforms(seed, 0, shape)), np.floor(3 + 8 * uniforms(seed, 1, shape)).astype(int)
+    ),
     "near_overflow": _near_overflow,
     "subnormal": lambda seed, shape, dtype: (2 * uniforms(seed, 0, shape) - 1) * 2 * float(np.finfo(dtype).tiny),
     "wide": _wide,
@@ -99,7 +107,7 @@ def _labels(seed: int, shape: Shape, dtype: str) -> Array:
 def _soft(seed: int, shape: Shape, dtype: str) -> Array:
     """Return multiples of 2⁻²⁰, which add up to exactly 1 in any order."""
     u = uniforms(seed, 0, shape)
-    p = np.floor(u / (u.sum(axis=1, keepdims=True) + 2.0**-30) * 2**20) / 2**20
+    p = np.floor(u / (np.cumsum(u, axis=1)[:, -1:] + 2.0**-30) * 2**20) / 2**20
     p[:, -1] += 1 - p.sum(axis=1)
     return p
 

@@ -49,6 +49,8 @@ class Cell:
     seconds: float = 0.0
     steps: int = 0
     structured: bool = True
+    functions: tuple[str, ...] = ()
+    """The names of the activations and of the loss."""
     environment: Mapping[str, str] = field(default_factory=dict)
     weights_sha256: str = ""
     data_sha256: str = ""

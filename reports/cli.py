@@ -165,6 +165,23 @@ def repro(results: Path, scenario: str, engine: str, dtype: str | None, output: 
     repro_command(results, scenario, engine, dtype, output)
 
 
+@cli.command()
+@click.option("--count", type=click.IntRange(min=1), default=1000, show_default=True, help="Number of scenarios.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of the draws.")
+@click.option("engines", "--engine", multiple=True, metavar="NAME", help="An engine, a pattern, or file.py:function.")
+@click.option("--out", type=FOLDER, metavar="DIR", help="Where the results grow. Default: campaign-SEED.")
+@click.option("--resume", is_flag=True, help="Go on with the campaign that is in DIR.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), default=300.0, show_default=True, help="Seconds a cell."
+)
+@click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Frameworks side by side. Default: all cores.")
+def campaign(**options: Any) -> None:
+    """Judge engines on random scenarios, and make what fails small."""
+    from gradparity.reports.cli_campaign import campaign_command
+
+    raise click.exceptions.Exit(campaign_command(**options))
+
+
 def main() -> None:
     """Run the command line; the entry point ``gradparity``."""
     cli(prog_name="gradparity")

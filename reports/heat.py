@@ -59,7 +59,7 @@ def closest(cell: Cell) -> Finding | None:
 
 def short(ratio: float) -> str:
     """Return a ratio in at most three characters; what is below 1 is never rounded up to it."""
-    if ratio < 0.005:
+    if ratio < 0.01:
         return "0"
     if ratio < 1.0:
         return f"{int(ratio * 100 + 1e-9) / 100:.2f}"[1:]

@@ -16,15 +16,15 @@ from importlib import resources
 from packaging.specifiers import SpecifierSet
 
 from gradparity.reference.verdict import Finding, Verdict
-from gradparity.reports.cell import Cell
+from gradparity.reports.cell import Cell, Figure
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One listed difference. Engines, scenarios, dtypes, programs and quantities are shell patterns.
+    """One listed difference. Engines, scenarios, dtypes, programs, quantities and functions are shell patterns.
 
     `largest` is the largest error/bound that it may have (infinite where classes differ: NaN for a number); `seen` names
-    the catalogue scenarios in which it must appear.
+    the catalogue scenarios in which it must appear. Of `functions` (activations, the loss) the network must have one.
     """
 
     id: str
@@ -40,6 +40,9 @@ class Entry:
     reason: str
     source: str
     reproduction: str
+    functions: tuple[str, ...] = ("*",)
+    convention: str = ""
+    """The formula that a convention amounts to (`gradparity.reference.conventions`): it must give the engine's numbers."""
 
     def concerns(self, cell: Cell) -> bool:
         """Return whether the entry speaks of this engine, in these versions, on this scenario and dtype."""
@@ -47,6 +50,7 @@ class Entry:
             _matches(cell.engine, self.engines)
             and _matches(cell.scenario, self.scenarios)
             and _matches(cell.dtype, self.dtypes)
+            and any(_matches(function, self.functions) for function in cell.functions or ("",))
             and all(
                 name in cell.environment and SpecifierSet(wanted).contains(cell.environment[name], prereleases=True)
                 for name, wanted in self.versions.items()
@@ -55,7 +59,11 @@ class Entry:
 
     def names(self, finding: Finding) -> bool:
         """Return whether the entry speaks of this quantity of this program."""
-        return _matches(finding.program, self.programs) and _matches(finding.quantity, self.quantities)
+        return (
+            _matches(finding.program, self.programs)
+            and _matches(finding.quantity, self.quantities)
+            and finding.convention == self.convention
+        )
 
     @property
     def sentence(self) -> str:
@@ -84,7 +92,7 @@ def applied(cell: Cell, registry: tuple[Entry, ...] | None = None) -> Cell:
     """Return `cell` with its listed differences named, its findings' verdicts and its own made accordingly."""
     reasons: dict[str, str] = {}
     findings = list(cell.findings)
-    faults = list(cell.faults)
+    faults, figures = list(cell.faults), list(cell.figures)
     for entry in entries() if registry is None else registry:
         if not cell.findings or not entry.concerns(cell):
             continue
@@ -98,9 +106,18 @@ def applied(cell: Cell, registry: tuple[Entry, ...] | None = None) -> Cell:
                 reasons[f"{finding.program} {finding.quantity}"] = entry.sentence
             else:
                 findings[index] = replace(finding, note=f"grew beyond what is listed as {entry.id}")
+        if appeared:
+            figures = [_listed(figure, entry) for figure in figures]
         if not appeared and cell.scenario in entry.seen:
             faults.append(f"listed as {entry.kind} ({entry.id}), but no longer there: remove it, or narrow its versions")
-    return with_verdict(replace(cell, findings=tuple(findings), faults=tuple(faults), reasons=reasons))
+    return with_verdict(replace(cell, findings=tuple(findings), figures=tuple(figures), faults=tuple(faults), reasons=reasons))
+
+
+def _listed(figure: Figure, entry: Entry) -> Figure:
+    """Return a missed figure as `entry` names it, whose defect also moved the quantity that it is about."""
+    if figure.verdict is not Verdict.WRONG or not _matches(figure.quantity, entry.quantities):
+        return figure
+    return replace(figure, verdict=entry.kind)
 
 
 _SEVERITY = (

@@ -44,6 +44,7 @@ class Subject:
 
     def __init__(self, scenario: Scenario, problem: Problem) -> None:
         self.scenario, self.problem = scenario, problem
+        self.functions = tuple(dict.fromkeys([*(layer.activation for layer in problem.layers), problem.loss.name]))
         self.oracle = Oracle(problem)
         self.data_sha256 = problem.data_sha256
         self.weights_sha256 = problem.weights_sha256
@@ -111,6 +112,7 @@ class RunningCell:
             seconds=end.seconds,
             steps=self.steps,
             structured=subject.scenario.structured,
+            functions=subject.functions,
             environment=end.environment,
             weights_sha256=subject.weights_sha256,
             data_sha256=subject.data_sha256,

@@ -82,11 +82,16 @@ def place(cell: Cell) -> str:
     return f"{cell.engine} on {cell.scenario} {cell.dtype}"
 
 
+def blamed(cell: Cell) -> Finding | None:
+    """Return the first wrong row in the order of computation, or else the first suspect one."""
+    return cell.first_wrong or next((f for f in cell.findings if f.verdict is Verdict.SUSPECT), None)
+
+
 def explain(cell: Cell) -> Iterator[tuple[str, str]]:
     """Yield what there is to say of a wrong or suspect cell, as (label, sentence)."""
     for fault in cell.faults:
         yield "fault", fault
-    finding = cell.first_wrong or next((f for f in cell.findings if f.verdict is Verdict.SUSPECT), None)
+    finding = blamed(cell)
     if finding is not None:
         yield from explain_finding(finding, cell.dtype)
         if follows := _follows(cell, finding):
@@ -98,12 +103,14 @@ def explain(cell: Cell) -> Iterator[tuple[str, str]]:
         yield "message", cell.message
 
 
-def explain_finding(finding: Finding, dtype: str) -> Iterator[tuple[str, str]]:
-    """Yield formula, worst element, error and extent of one quantity, as (label, sentence)."""
+def explain_finding(finding: Finding, dtype: str, is_first: bool = True) -> Iterator[tuple[str, str]]:
+    """Yield formula, cause, worst element, error and extent of one quantity, as (label, sentence)."""
     basis = f", {BASES[finding.basis]}" if finding.basis in BASES else ""
-    first = "first wrong row: " if finding.verdict is Verdict.WRONG else ""
+    first = "first wrong row: " if finding.verdict is Verdict.WRONG and is_first else ""
     yield str(finding.verdict), f"{first}{finding.quantity} of the {finding.program} program{basis}"
     yield "formula", f"{finding.quantity} = {finding.formula}"
+    if named := cause(finding):
+        yield "cause", named
     if finding.worst is not None:
         yield "worst", worst(finding.quantity, finding.worst, dtype)
         yield "error", error(finding)
@@ -113,6 +120,24 @@ def explain_finding(finding: Finding, dtype: str) -> Iterator[tuple[str, str]]:
         yield "how many", f"{count} of {plural(finding.elements, 'element')}{since}"
     if finding.note:
         yield "note", finding.note
+
+
+def cause(finding: Finding) -> str:
+    """Return the mistake that reproduces the engine's numbers, or nothing."""
+    return str(getattr(finding, "cause", ""))
+
+
+def cell_lines(cell: Cell, findings: list[Finding]) -> list[str]:
+    """Return what a failing test says: what is no quantity, the first wrong row, and each of `findings`."""
+    lines = [f"{place(cell)}: {cell.verdict}", *cell.faults, *filter(None, [cell.message])]
+    if cell.log:
+        lines += ["the last lines it printed:", *("  " + line for line in cell.log.splitlines())]
+    first = cell.first_wrong
+    if first is not None and first not in findings:
+        lines.append(f"first wrong row: {first.quantity} = {first.formula} of the {first.program} program")
+    for finding in findings:
+        lines += ["", *(f"{label}: {sentence}" for label, sentence in explain_finding(finding, cell.dtype, first is finding))]
+    return lines
 
 
 def worst(quantity: str, found: Worst, dtype: str) -> str:
@@ -130,7 +155,8 @@ def error(finding: Finding) -> str:
     if math.isinf(found.error):
         return "of another kind (finite, infinite or NaN) than the exact value: no rounding does that"
     ratio = f"{found.ratio:.3g} × the bound {found.bound:.2g}" if found.bound > 0 else "where only 0 is right"
-    ulp = f", {found.ulp:.3g} ULP" if math.isfinite(found.ulp) else ""
+    # The last place of 0 is that of the smallest subnormal, and says nothing.
+    ulp = f", {found.ulp:.3g} ULP" if math.isfinite(found.ulp) and found.exact else ""
     sigmas = f", {finding.sigmas:.1f} σ" if finding.verdict is Verdict.SUSPECT else ""
     return f"{found.error:.3g}, {ratio}{ulp}{sigmas}"
 

@@ -64,6 +64,7 @@ COLUMNS = (
     Column("difference", "float64", "", "largest |value − reference| at the initial weights, evaluated end to end"),
     Column("basis", "string", "", "row (from the engine's own inputs), same bits, end to end, or printed"),
     Column("note", "string", "", "what else is to be said of the quantity"),
+    Column("cause", "string", "", "of the first wrong quantity of a program: the known mistake that reproduces it, or that none does"),
     Column("reason", "string", "", "why the difference is declared or known, or why the cell ended as it did"),
     Column("digest", "string", "", "first 16 digits of the SHA-256 over all values, step by step: equal where all bits are"),
     Column("versions", "string", "", "the framework's version, and what it stands on"),
@@ -125,7 +126,7 @@ def _finding_rows(finding: Finding, reason: str | None) -> Iterator[dict[str, An
         "digits",
         "difference",
     )
-    named = {name: getattr(finding, name) for name in ("program", "quantity", "formula", "basis", "note", "digest")}
+    named = {name: getattr(finding, name) for name in ("program", "quantity", "formula", "basis", "note", "cause", "digest")}
     named |= {"verdict": str(finding.verdict), "reason": reason}
     yield named | {"record": "quantity"} | {name: getattr(finding, name) for name in counted} | _worst(finding.worst)
     for worst in finding.details:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 
 from gradparity.adapters.function_engine import run_function
 from gradparity.adapters.outcome import Chunk, Ended, Task
@@ -42,8 +43,13 @@ def verify(
     return Results(cells, info.finished(time.perf_counter() - started), chosen.skipped)
 
 
-def execute(chosen: Plan, on_cell: OnCell, *, timeout: float = 300.0, jobs: int | None = None) -> None:
-    """Run every cell of a plan; `on_cell` is called with each as it is finished, from one thread at a time."""
+def execute(
+    chosen: Plan, on_cell: OnCell, *, timeout: float = 300.0, jobs: int | None = None, pool: Pool | None = None
+) -> None:
+    """Run every cell of a plan; `on_cell` is called with each as it is finished, from one thread at a time.
+
+    A `pool` of the caller's is used, and left open; `timeout` and `jobs` are then its own.
+    """
     lock = threading.Lock()
 
     def finished(cell: Cell) -> None:
@@ -68,8 +74,8 @@ def execute(chosen: Plan, on_cell: OnCell, *, timeout: float = 300.0, jobs: int 
         _consume(running[task.problem.name, task.problem.dtype, task.engine], item, finished)
 
     if tasks:
-        with Pool(timeout=timeout, jobs=jobs) as pool:
-            pool.run(tasks, consume)
+        with nullcontext(pool) if pool else Pool(timeout=timeout, jobs=jobs) as workers:
+            workers.run(tasks, consume)
 
 
 def _consume(cell: RunningCell, item: Chunk | Ended, finished: OnCell) -> None:

@@ -1,0 +1,10 @@
+"""torch: ``BCELoss`` clamps the logarithms at -100, and divides its gradient by at least 1e-12. Needs torch and NumPy."""
+
+import torch
+
+for p, y in ((0.0, 1.0), (1.0, 1.0), (1e-20, 1.0)):
+    a = torch.tensor([p], dtype=torch.float64, requires_grad=True)
+    loss = torch.nn.functional.binary_cross_entropy(a, torch.tensor([y], dtype=torch.float64))
+    loss.backward()
+    print(f"p = {p:g}, y = {y:g}: loss {loss.item():g}, gradient {a.grad.item():g}")
+print("by the formula -y log p - (1-y) log(1-p): inf and -inf; nan and nan; 46.0517 and -1e+20")

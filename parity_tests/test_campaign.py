@@ -1,0 +1,247 @@
+"""The campaign: its draws are reproducible and everywhere, it resumes, it makes failures small, and it finds nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+
+from gradparity.adapters import registry
+from gradparity.adapters.function_engine import StepProblem
+from gradparity.adapters.pool import PoolClosedError
+from gradparity.parity_tests.strategies import scenarios
+from gradparity.reference.activations import ACTIVATIONS
+from gradparity.reference.errors import InputError
+from gradparity.reference.evaluation import Working, problem_rows
+from gradparity.reference.losses import LOSSES
+from gradparity.reference.problem import Layer, Loss, Problem
+from gradparity.reference.scenario import Scenario
+from gradparity.reference.verdict import Verdict
+from gradparity.reports.campaign import Campaign
+from gradparity.reports.campaign_draw import TOGETHER, Drawn, drawn
+from gradparity.reports.campaign_lines import JOURNAL, Header, Journal, Line
+from gradparity.reports.campaign_shrink import shrunk
+from gradparity.reports.campaign_summary import summary
+from gradparity.reports.campaign_values import VALUES
+from gradparity.reports.cell import FAILING, Cell
+from gradparity.reports.cli import cli
+
+COUNT = 160
+
+
+def ignore(cell: Cell) -> None:
+    assert cell.scenario
+
+
+def correct(p: StepProblem) -> dict[str, Any]:
+    """The table, evaluated in the working precision."""
+    problem = Problem("", p.dtype, p.layers, p.loss, p.learning_rate, p.X, p.Y, (), (), ((0, p.m),))
+    values: dict[str, Any] = {"X": p.X, "Y": p.Y}
+    for l, (W, b) in enumerate(zip(p.W, p.b, strict=True), 1):
+        values |= {f"W{l}": W, f"b{l}": b}
+    with np.errstate(all="ignore"):
+        for row in problem_rows(problem):
+            values[row.name] = row.compute(Working(), *(values[name] for name in row.inputs)).astype(p.dtype)
+    return {row.name: values[row.name] for row in problem_rows(problem)}
+
+
+def doubled_tanh(p: StepProblem) -> dict[str, Any]:
+    """The same with a planted fault: the derivative of tanh is taken twice."""
+    trace = correct(p)
+    with np.errstate(all="ignore"):
+        for l, layer in enumerate(p.layers, 1):
+            if layer.activation == "tanh":
+                trace[f"delta{l}"] = trace[f"delta{l}"] * (1 - trace[f"A{l}"] ** 2)
+    return trace
+
+
+# ---------------------------------------------------------------------------------------------------------- the draws
+
+
+def test_a_draw_depends_on_seed_and_index_alone() -> None:
+    forwards = [drawn(5, i) for i in range(40)]
+    backwards = [drawn(5, i) for i in reversed(range(40))][::-1]
+    assert forwards == backwards
+    assert drawn(6, 3) != drawn(5, 3)
+
+
+def test_a_draw_is_what_it_was() -> None:
+    """The numbers of a campaign that somebody cites must be those of anybody who runs it again."""
+    p = drawn(1, 100).scenario.problem(drawn(1, 100).scenario.dtypes[0])
+    assert (p.data_sha256[:16], p.weights_sha256[:16]) == ("11aeae7f1799525d", "73840f94cfd339e1")
+
+
+def test_a_drawn_scenario_survives_toml() -> None:
+    for index in range(0, 200, 7):
+        scenario = drawn(2, index).scenario
+        read = Scenario.from_toml(scenario.to_toml())
+        (dtype,) = scenario.dtypes
+        assert read.problem(dtype).data_sha256 == scenario.problem(dtype).data_sha256
+        assert read.problem(dtype).weights_sha256 == scenario.problem(dtype).weights_sha256
+
+
+def test_consecutive_draws_share_what_is_compiled() -> None:
+    def compiled(scenario: Scenario) -> Any:
+        (dtype,) = scenario.dtypes
+        problem = scenario.problem(dtype)
+        return problem.layers, problem.loss, problem.X.shape, problem.batches, dtype, problem.learning_rate
+
+    for group in range(10):
+        of_group = [drawn(3, group * TOGETHER + i).scenario for i in range(TOGETHER)]
+        assert len({compiled(s) for s in of_group}) == 1
+        assert len({s.problem(s.dtypes[0]).data_sha256 for s in of_group}) > 1
+
+
+def test_the_draws_reach_everything() -> None:
+    seen: Counter[Any] = Counter()
+    sizes = []
+    for index in range(0, 8000, TOGETHER):
+        d = drawn(4, index)
+        s = d.scenario
+        seen.update({("depth", len(s.layers)), ("loss", s.loss), ("data", d.data), ("weights", d.weights), *s.dtypes})
+        seen.update(("activation", layer.activation) for layer in s.layers)
+        seen.update(("output", s.loss.name, s.layers[-1].activation) for _ in [0])
+        sizes += [layer.units for layer in s.layers] + [len(s.data.X)]  # type: ignore[union-attr]
+    wanted: set[Any] = {("depth", n) for n in range(1, 9)} | {("data", k) for k in VALUES} | {"float32", "float64"}
+    wanted |= {("weights", k) for k in VALUES} | {("activation", a) for a in ACTIVATIONS}
+    for name, loss in LOSSES.items():
+        wanted |= {("output", name, activation) for activation in loss.activations}
+        outputs = ("sum",) if loss.classes else ("sum", "mean")
+        wanted |= {("loss", Loss(name, m, n)) for m in ("mean", "sum") for n in outputs}  # type: ignore[arg-type]
+    assert wanted <= set(seen)
+    assert min(sizes) == 1
+    assert max(sizes) > 2000
+
+
+def test_cross_entropy_over_classes_has_no_mean_over_outputs() -> None:
+    with pytest.raises(InputError, match="one term a sample"):
+        Scenario("s", [Layer(2, "softmax")], Loss("cce", outputs="mean"), drawn(0, 0).scenario.data)
+
+
+# ---------------------------------------------------------------------------------------------------------- the judge
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+@given(scenarios())
+def test_the_table_in_working_precision_is_within_its_own_bounds(d: Drawn) -> None:
+    from gradparity.reports.verify import verify
+
+    (cell,) = verify([d.scenario], [correct]).cells
+    assert cell.verdict in (Verdict.WITHIN, Verdict.SUSPECT), cell.first_wrong
+
+
+def test_no_false_alarm(tmp_path: Path) -> None:
+    """A few hundred scenarios with a seed that nothing was tuned to."""
+    engines = ["numpy"] + ["torch"] * registry.find("torch").installed
+    campaign = Campaign(COUNT, 20261, engines, tmp_path)
+    assert campaign.run(ignore) == []
+    lines = campaign.lines
+    assert len(lines) == COUNT * len(engines)
+    assert [line for line in lines if line.verdict in FAILING] == []
+    assert not any(line.verdict is Verdict.SUSPECT for line in lines if not line.structured)
+    judged, not_judged = sum(line.elements for line in lines), sum(line.not_judged for line in lines)
+    assert judged > 1e6
+    assert not_judged < 0.02 * judged
+
+
+# ------------------------------------------------------------------------------------------- resumption and shrinking
+
+
+def test_it_resumes_where_it_was_killed(tmp_path: Path) -> None:
+    whole = Campaign(12, 8, [correct], tmp_path / "whole")
+    whole.run(ignore)
+    killed = Campaign(12, 8, [correct], tmp_path / "killed")
+    count = 0
+
+    def kill(cell: Cell) -> None:
+        nonlocal count
+        count += 1
+        if count == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises((KeyboardInterrupt, PoolClosedError)):
+        killed.run(kill)
+    killed.journal.close()
+    file = tmp_path / "killed" / JOURNAL
+    with file.open("ab") as journal:
+        journal.write(b'{"kind":"cell","cell":{"index":5,"eng')
+    again = Campaign(12, 8, [correct], tmp_path / "killed", resume=True)
+    assert again.left == 7
+    ran: list[Cell] = []
+    again.run(ran.append)
+    assert len(ran) == 7
+
+    def figures(lines: list[Line]) -> list[Any]:
+        return [(line.index, line.verdict, line.ratios, line.sigmas) for line in lines]
+
+    assert figures(again.lines) == figures(whole.lines)
+    assert Journal(tmp_path / "killed", Header(1, 8), resume=True).lines == again.lines
+
+
+def test_a_folder_with_a_campaign_is_not_overwritten(tmp_path: Path) -> None:
+    Campaign(1, 8, [correct], tmp_path).run(ignore)
+    with pytest.raises(InputError, match="--resume"):
+        Campaign(1, 8, [correct], tmp_path)
+    with pytest.raises(InputError, match="seed 8"):
+        Campaign(1, 9, [correct], tmp_path, resume=True)
+    (tmp_path / JOURNAL).write_text("something else\n", encoding="utf-8")
+    with pytest.raises(InputError, match="does not hold a campaign"):
+        Campaign(1, 8, [correct], tmp_path, resume=True)
+
+
+def test_a_planted_fault_is_made_small(tmp_path: Path) -> None:
+    campaign = Campaign(40, 11, [doubled_tanh], tmp_path)
+    failures = campaign.run(ignore)
+    assert failures
+    assert all("delta[tanh" in failure.line.wrong[0] for failure in failures)
+    for failure in failures:
+        assert failure.cell is not None
+        first = failure.cell.first_wrong
+        assert first is not None
+        assert first.quantity.startswith("delta")
+        (dtype,) = failure.scenario.dtypes
+        problem = failure.scenario.problem(dtype)
+        scalars = problem.X.size + sum(W.size for W in problem.W)
+        assert len(problem.layers) <= 2
+        assert scalars <= 12, failure.scenario.to_toml()
+    written = sorted(path.name for path in (tmp_path / "failures").iterdir())
+    assert len(written) == 2 * len(failures)
+    small = Scenario.from_toml(tmp_path / "failures" / next(name for name in written if ".drawn" not in name))
+    assert small in [failure.scenario for failure in failures] or small.layers in [f.scenario.layers for f in failures]
+    assert "delta[tanh" in summary(11, campaign.lines)
+    again = Campaign(40, 11, [doubled_tanh], tmp_path, resume=True)
+    assert again.run(ignore) == []
+
+
+def test_shrinking_keeps_what_the_failure_needs() -> None:
+    scenario = drawn(1, 3).scenario
+    wanted = 3
+
+    def fails(candidate: Scenario) -> bool:
+        return candidate.problem(scenario.dtypes[0]).X.shape[1] >= wanted
+
+    d = next(d for d in (drawn(1, i) for i in range(200)) if d.scenario.problem(d.scenario.dtypes[0]).X.shape[1] > 20)
+    scenario = d.scenario
+    small = shrunk(scenario, scenario.dtypes[0], fails)
+    assert small.problem(scenario.dtypes[0]).X.shape[1] == wanted
+    assert len(small.layers) == 1
+
+
+# ------------------------------------------------------------------------------------------------- the command
+
+
+def test_the_command(tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    out = str(tmp_path / "out")
+    arguments = ["campaign", "--count", "8", "--seed", "3", "--engine", "numpy", "--out", out]
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 0, result.output
+    assert "8 scenarios, 8 cells" in result.output
+    assert (tmp_path / "out" / "summary.md").read_text(encoding="utf-8") in result.output
+    assert CliRunner().invoke(cli, arguments).exit_code == 2
+    assert CliRunner().invoke(cli, [*arguments, "--resume"]).exit_code == 0

@@ -1,0 +1,137 @@
+"""What a known mistake is: a wrong formula for a row, with the sentence that says so."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TypeAlias
+
+import numpy as np
+
+from gradparity.reference.bounds import Ball
+from gradparity.reference.compare import Comparison, against
+from gradparity.reference.evaluation import Evaluation, Working
+from gradparity.reference.formulas import Row, rows_by_name, table
+from gradparity.reference.problem import Array, Layer, Loss, Problem
+
+Then: TypeAlias = Callable[[Ball], Ball]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One formula of one wrong row in one step, with all that the engine gave around it. Arrays are ``(1, rows, columns)``.
+
+    `row` is evaluated by `evaluation`: from the engine's own inputs where it gave them. `others` holds everything that
+    the engine gave in this step, its data and weights too; `before` the same of the step before, if that is known.
+    `value` is what it gave for the row itself, or None where the mistake is sought in a row that it did not give.
+    """
+
+    problem: Problem
+    evaluation: Evaluation
+    row: Row
+    others: Mapping[str, Array] = field(default_factory=dict)
+    before: Mapping[str, Array] = field(default_factory=dict)
+    value: Array | None = None
+
+    @cached_property
+    def right(self) -> Ball:
+        """The row as it should be."""
+        return self.evaluation.evaluate(self.row)
+
+    @cached_property
+    def compared(self) -> Comparison:
+        """The engine's value against the row as it should be."""
+        assert self.value is not None
+        return against(self.value, self.right)
+
+    @property
+    def kind(self) -> str:
+        """Return the row's name without the number of its layer."""
+        return re.sub(r"\d", "", self.row.name)
+
+    @property
+    def layer(self) -> int:
+        """Return the number of its layer; the last for the loss."""
+        return int(re.sub(r"\D", "", self.row.name) or len(self.problem.layers))
+
+    @property
+    def samples(self) -> int:
+        """Return m, the number of samples in this batch."""
+        return int(self.evaluation.ball("X").mid.shape[-1])
+
+    @property
+    def outputs(self) -> int:
+        """Return n_L."""
+        return self.problem.layers[-1].units
+
+    @cached_property
+    def inputs(self) -> dict[str, Ball]:
+        """What the row is computed from."""
+        return {name: self.evaluation.ball(name) for name in self.row.inputs}
+
+    def wide(self, x: Array) -> Array:
+        """Return an engine's array as the evaluation holds it."""
+        return x.astype(np.float64) if x.dtype == np.float32 else x
+
+    def rows_with(
+        self, layer: Layer | None = None, loss: Loss | None = None, learning_rate: float | None = None
+    ) -> Iterator[Row]:
+        """Yield the formulas of this quantity in a scenario with another `layer` in this place, loss or learning rate."""
+        p = self.problem
+        layers = list(p.layers)
+        if layer is not None:
+            layers[self.layer - 1] = layer
+        rate = p.learning_rate if learning_rate is None else learning_rate
+        row = rows_by_name(table(p.X.shape[0], tuple(layers), loss or p.loss, rate))[self.row.name]
+        yield replace(row, alternatives=())
+        yield from row.alternatives
+
+
+def unchanged(ball: Ball) -> Ball:
+    """Return `ball`."""
+    return ball
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to get a row wrong: `row` evaluated with some `inputs` replaced, and what is `then` made of its value.
+
+    `words` finish a sentence that begins with the quantity: "equals the sum over samples, …".
+    """
+
+    words: str
+    row: Row
+    inputs: Mapping[str, Ball] = field(default_factory=dict)
+    then: Then = unchanged
+    screened: bool = True
+    """Whether its rough value tells apart what cannot be it; not so where the bound is much wider than the right one."""
+
+    def ball(self, evaluation: Evaluation) -> Ball:
+        """Return what a correct engine would compute that made this mistake, with the bound that the mistake demands."""
+        return self.then(evaluation.evaluate(self.row, **self.inputs))
+
+    def rough(self, evaluation: Evaluation) -> Array:
+        """Return the same value in float64, without a bound and at little cost."""
+        mids = [self.inputs[n].mid if n in self.inputs else evaluation.ball(n).mid for n in self.row.inputs]
+        value = self.row.compute(Working(), *(mid.astype(np.float64) for mid in mids))
+        return self.then(Ball(value)).mid
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A known mistake by name; `variants` yields its forms that apply to a case."""
+
+    name: str
+    variants: Callable[[Case], Iterator[Variant]]
+
+
+def scaled(c: float, u: float) -> Then:
+    """Return what multiplies by c, one rounding of the engine and one of the constant included."""
+
+    def then(ball: Ball) -> Ball:
+        mid = c * ball.mid
+        return Ball(mid, abs(c) * ball.rad + 4 * u * np.abs(mid.astype(np.float64)), None)
+
+    return then
