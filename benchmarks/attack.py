@@ -4,7 +4,8 @@
 
 For each row of the table of formulas, every way of computing it that was met in a framework is run in an arithmetic
 that errs as far as the hypotheses of docs/mathematics.md allow, and inputs and roundings are searched for the largest
-error/bound, with ordinary inputs and with some among the subnormal numbers. Above 1 a bound would be wrong; far below 1, too loose. Exits with 1 where one is exceeded.
+error/bound, with ordinary inputs and with some among the subnormal numbers. Above 1 a bound would be wrong; far below
+1, too loose. Exits with 1 where one is exceeded.
 """
 
 from __future__ import annotations

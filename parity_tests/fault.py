@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from gradparity.adapters.function_engine import Function, StepProblem, run_function
 from gradparity.adapters.outcome import Chunk, Ended, Status, Task
+from gradparity.parity_tests.fault_problems import SPECIAL, problems
 from gradparity.reference.evaluation import Working, problem_rows
 from gradparity.reference.formulas import Row
 from gradparity.reference.judge import Judge, Oracle
@@ -63,8 +64,8 @@ Mutations: TypeAlias = Mapping[str, Mutation]
 class Fault:
     """One realistic mistake. `inject` yields the ways in which it can strike a problem: by the rows that it changes.
 
-    `cause` is a part of the sentence that diagnosis must give; empty where no known mistake can reproduce it.
-    `harmless` says why it is within what a correct engine may do, where it is.
+    `cause` is a part of the sentence that diagnosis must give, or several by ``|``; empty where no known mistake can
+    reproduce it. `on` names the special problem that it needs. `harmless` says why it is no fault, where it is none.
     """
 
     name: str
@@ -72,6 +73,18 @@ class Fault:
     inject: Callable[[Problem], Iterator[Mutations]]
     cause: str
     harmless: str = ""
+    on: str = ""
+
+    def places(self, size: str, dtype: str) -> Iterator[tuple[Problem, Mutations]]:
+        """Yield every problem of a size in which it can strike, and the rows that it changes there."""
+        for problem in problems(size, dtype):
+            if problem.name == self.on or (problem.name not in SPECIAL and not self.on):
+                for mutations in self.inject(problem):
+                    yield problem, mutations
+
+    def named_in(self, sentence: str) -> bool:
+        """Return whether `sentence` gives the right cause."""
+        return bool(self.cause) and any(part in sentence for part in self.cause.split("|"))
 
 
 def engine(problem: Problem, mutations: Mutations) -> Function:

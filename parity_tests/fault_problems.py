@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 
 from gradparity.reference import catalogue
 from gradparity.reference.problem import Array, Layer, Loss, Problem
+
+SPECIAL = ("kink", "overflow", "saturated", "probabilities", "subnormal")
+"""Problems for the faults that name them: on others, what they are made for hides what is injected."""
 
 SIZES = ("small", "deep", "wide", "large-batch")
 
@@ -26,6 +30,7 @@ def problems(size: str, dtype: str) -> tuple[Problem, ...]:
         _kink(dtype),
         _net("overflow", dtype, (3, 4, 3), ("linear", "linear"), Loss("cce_logits"), batches=(6,), scale=60.0),
         _net("saturated", dtype, (3, 4, 3), ("linear", "softmax"), Loss("squared_error"), batches=(6,), scale=60.0),
+        _subnormal(_net("subnormal", dtype, (3, 4, 2), ("tanh", "linear"), Loss("half_squared_error"), batches=(6,))),
         _net("probabilities", dtype, (3, 4, 1), ("linear", "sigmoid"), Loss("bce"), batches=(8,), scale=1.9),
     )
 
@@ -49,6 +54,12 @@ def _net(
         X.astype(dtype), Y.astype(dtype), tuple(w.astype(dtype) for w in W), tuple(x.astype(dtype) for x in b),
         tuple(zip(edges, edges[1:], strict=False)),
     )  # fmt: skip
+
+
+def _subnormal(p: Problem) -> Problem:
+    """Return `p` with inputs so small that activations and gradients of the first layer are subnormal."""
+    tiny = p.X.dtype.type(np.finfo(p.dtype).tiny) / 4
+    return replace(p, X=p.X * tiny, b=(0 * p.b[0], *p.b[1:]))
 
 
 def _kink(dtype: str) -> Problem:

@@ -62,18 +62,6 @@ def uneven(p: Problem) -> bool:
     return len({stop - start for start, stop in p.batches}) > 1
 
 
-def batches_of_one_size(p: Problem) -> bool:
-    return several(p) and not uneven(p)
-
-
-def last(name: str, *activations: str) -> When:
-    return lambda p: p.loss.name == name and (not activations or p.layers[-1].activation in activations)
-
-
-def named(name: str) -> When:
-    return lambda p: p.name == name
-
-
 def wide_enough(p: Problem) -> bool:
     return p.layers[-1].units > 1
 
@@ -313,7 +301,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("derivative of another activation", "tanh′ for sigmoid′ and the other way round", on_hidden("delta", CURVED, lambda at, l: derivative(at, l, "tanh" if at.problem.layers[l - 1].activation == "sigmoid" else "sigmoid")), "uses the derivative of"),
     Fault("derivative at A", "f′ is taken at A as if that were Z", on_hidden("delta", CURVED, lambda at, l: derivative(at, l, at.problem.layers[l - 1].activation, ACTIVATIONS[at.problem.layers[l - 1].activation].value(at.values[f"A{l}"], 0.0))), "as if that were Z"),
     Fault("1 − A for 1 − A²", "tanh′ without the square", on_hidden("delta", ("tanh",), lambda at, l: at.values[f"dA{l}"] * (1 - at.values[f"A{l}"])), ""),
-    Fault("ReLU′(0) = 1", "the derivative at an exact 0 is 1", each("delta1", change=lambda at: kink(at, 1), when=named("kink")), "at the kink"),
+    Fault("ReLU′(0) = 1", "the derivative at an exact 0 is 1", each("delta1", change=lambda at: kink(at, 1)), "at the kink", on="kink"),
     Fault("activation left out", "A = Z", on_hidden("A", ("relu", "tanh", "sigmoid", "leaky_relu"), lambda at, l: at.values[f"Z{l}"].copy()), "activation is missing"),
     Fault("another activation", "ReLU for tanh, sigmoid for ReLU", on_hidden("A", ("relu", "tanh"), lambda at, l: ACTIVATIONS["sigmoid"].value(at.values[f"Z{l}"], 0.0)), "applies sigmoid"),
     Fault("transposed square weight", "W for Wᵀ in dA", transposed_weight, "transposed"),
@@ -341,23 +329,24 @@ FAULTS: tuple[Fault, ...] = (
     Fault("stale gradient", "the update uses the gradient of the step before", each("W1_next", change=stale("dW1"), when=several), "of the step before"),
     Fault("gradients accumulate", "dW is not set to 0 between steps", each("dW1", change=later(lambda at: at.right + at.before["dW1"]), when=several), "not set to 0"),
     Fault("logits and probabilities mixed", "softmax is applied to probabilities", twice_softmax, "mixes up logits and probabilities"),
-    Fault("probabilities clipped", "to [1e-7, 1 − 1e-7]", each("loss", "dA{L}", change=clipped, when=named("probabilities")), "clips the probabilities to [1e-07"),
-    Fault("unstable softmax", "exp(z)/Σ exp(z), the largest not subtracted", each("A2", change=naive_softmax, when=named("saturated")), "overflows"),
-    Fault("unstable log-sum-exp", "log Σ exp(z), the largest not subtracted", each("loss", change=naive_logsumexp, when=named("overflow")), "overflows"),
+    Fault("probabilities clipped", "to [1e-7, 1 − 1e-7]", each("loss", "dA{L}", change=clipped), "clips the probabilities to [1e-07", on="probabilities"),
+    Fault("unstable softmax", "exp(z)/Σ exp(z), the largest not subtracted", each("A2", change=naive_softmax), "overflows", on="saturated"),
+    Fault("unstable log-sum-exp", "log Σ exp(z), the largest not subtracted", each("loss", change=naive_logsumexp), "overflows", on="overflow"),
     Fault("TF32", "the operands of one product in TF32", each("Z1", "dA{H}", "dW1", change=operands(TF32)), "to TF32"),
     Fault("bfloat16 operands", "the operands of one product in bfloat16", each("Z1", "dA{H}", "dW1", change=operands(BFLOAT16)), "to bfloat16"),
     Fault("float16 operands", "the operands of one product in float16", each("Z1", "dA{H}", "dW1", change=operands(FLOAT16)), "to float16"),
     Fault("bfloat16 sums", "one accumulation in bfloat16", each("dW{L}", "db1", change=accumulated_in(BFLOAT16)), "computed in bfloat16"),
     Fault("float16 sums", "one accumulation in float16", each("dW{L}", "db1", change=accumulated_in(FLOAT16)), "computed in float16"),
-    Fault("float32 for float64", "one row in float32", each("Z1", "A1", "dA1", "dW1", "W1_next", change=in_float32, when=lambda p: p.dtype == "float64" and p.name not in ("kink",)), "float32"),
-    Fault("flush to zero", "subnormal numbers are set to 0", each("A1", "delta1", "dW1", change=flushed), "", "TensorFlow, XLA and JAX do so: the bounds allow it"),
+    Fault("float32 for float64", "one row in float32", each("Z1", "A1", "dA1", "dW1", "W1_next", change=in_float32, when=lambda p: p.dtype == "float64"), "float32"),
+    Fault("flush to zero", "subnormal numbers are set to 0", each("A1", "dW1", change=flushed), "", "TensorFlow, XLA and JAX do so, and every bound has room for it", on="subnormal"),
+    Fault("underflow in float16", "what is below the smallest normal float16 is lost", each("delta1", "dW1", change=lambda at: np.where(np.abs(at.right) < 6.1e-5, 0, at.right)), "the smallest normal float16"),
     Fault("gradient scaled by 1 + 1e-3", "the whole gradient is a little too large", each("dW1", "dW{L}", change=scaled(lambda at: 1.001)), "times what its formula gives"),
-    Fault("one element wrong by 1 %", "the largest element of a row", each(*KINDS, change=one_element(lambda x: x * 1.01)), "wrong in element"),
-    Fault("one element wrong by 100 ULP", "the largest element of a row", each(*KINDS, change=by_ulps(100)), "wrong in element"),
+    Fault("one element wrong by 1 %", "the largest element of a row", each(*KINDS, change=one_element(lambda x: x * 1.01)), "wrong in element|times what its formula gives"),
+    Fault("one element wrong by 100 ULP", "the largest element of a row", each(*KINDS, change=by_ulps(100)), "wrong in element|off by"),
     Fault("one NaN", "the largest element of a row", each(*KINDS, change=one_element(lambda x: np.nan)), "nan"),
     Fault("one infinity", "the largest element of a row", each("Z1", "dW1", change=one_element(lambda x: np.inf)), "inf"),
     Fault("−0 for 0", "every 0 has the wrong sign", each("A1", "delta1", "dW1", change=lambda at: np.where(at.right == 0, -at.right, at.right)), "", "−0 equals 0, in NumPy and in IEEE 754"),
-    Fault("sign of one element", "the largest element of a row", each(*KINDS, change=one_element(lambda x: -x)), "opposite sign"),
+    Fault("sign of one element", "the largest element of a row", each(*KINDS, change=one_element(lambda x: -x)), "-1 times what its formula gives|opposite sign"),
     Fault("sign of a gradient", "the whole gradient has the wrong sign", each("dA{L}", "dW1", "db1", change=scaled(lambda at: -1.0)), "opposite sign"),
     Fault("errors that compensate", "one element too large, another too small: the sum is right", each("delta1", "dW1", change=compensating), "wrong in elements"),
     Fault("two errors that cancel", "the mean is missing, and the learning rate is divided by m: W_next is right", cancelling, "sum over samples"),

@@ -165,7 +165,6 @@ def test_it_resumes_where_it_was_killed(tmp_path: Path) -> None:
 
     with pytest.raises((KeyboardInterrupt, PoolClosedError)):
         killed.run(kill)
-    killed.journal.close()
     file = tmp_path / "killed" / JOURNAL
     with file.open("ab") as journal:
         journal.write(b'{"kind":"cell","cell":{"index":5,"eng')
@@ -194,7 +193,7 @@ def test_a_folder_with_a_campaign_is_not_overwritten(tmp_path: Path) -> None:
 
 
 def test_a_planted_fault_is_made_small(tmp_path: Path) -> None:
-    campaign = Campaign(40, 11, [doubled_tanh], tmp_path)
+    campaign = Campaign(40, 12, [doubled_tanh], tmp_path)
     failures = campaign.run(ignore)
     assert failures
     assert all("delta[tanh" in failure.line.wrong[0] for failure in failures)
@@ -212,8 +211,8 @@ def test_a_planted_fault_is_made_small(tmp_path: Path) -> None:
     assert len(written) == 2 * len(failures)
     small = Scenario.from_toml(tmp_path / "failures" / next(name for name in written if ".drawn" not in name))
     assert small in [failure.scenario for failure in failures] or small.layers in [f.scenario.layers for f in failures]
-    assert "delta[tanh" in summary(11, campaign.lines)
-    again = Campaign(40, 11, [doubled_tanh], tmp_path, resume=True)
+    assert "delta[tanh" in summary(12, campaign.lines)
+    again = Campaign(40, 12, [doubled_tanh], tmp_path, resume=True)
     assert again.run(ignore) == []
 
 

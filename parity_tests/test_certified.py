@@ -144,8 +144,8 @@ def test_end_to_end(depth: int, dtype: str) -> None:
     assert judged > 1000
 
 
-SPREADS = {"ordinary": (0.0, 0.0), "crossing scales": (10.0, 0.0), "uneven": (0.0, 5.0)}
-"""Decades by which the columns of A and the rows of B differ, crosswise, and by which single elements differ."""
+SPREADS = {"ordinary": (0.0, 0.0), "crossing scales": (10.0, 0.0), "checkered": (0.0, 8.0)}
+"""Decades by which columns of A and rows of B differ, crosswise; and every other element, so that large meets small."""
 
 
 @pytest.mark.parametrize("spread", SPREADS)
@@ -154,10 +154,11 @@ SPREADS = {"ordinary": (0.0, 0.0), "crossing scales": (10.0, 0.0), "uneven": (0.
 def test_products(p: int, n: int, q: int, spread: str, extended: bool) -> None:
     """Large float64 products, by slices where these are certified, are within ``(n+9)·2⁻⁶⁴`` of ``|A||B|``."""
     rng = np.random.default_rng(n)
-    crossing, uneven = SPREADS[spread]
+    crossing, checkered = SPREADS[spread]
+    small, odd = 10.0**-checkered, np.add.outer(np.arange(max(p, n)), np.arange(max(n, q))) % 2
     scale = 10.0 ** rng.uniform(-crossing, crossing, n)
-    A = rng.standard_normal((p, n)) * scale * 10.0 ** rng.uniform(-uneven, uneven, (p, n))
-    B = rng.standard_normal((n, q)) / scale[:, None] * 10.0 ** rng.uniform(-uneven, uneven, (n, q))
+    A = rng.standard_normal((p, n)) * scale * np.where(odd[:p, :n], small, 1.0)
+    B = rng.standard_normal((n, q)) / scale[:, None] * np.where(odd[:n, :q], 1.0, small)
     A[:, ::3] *= p % 2
     if extended:
         A = A * (1 + rng.random((p, n)).astype(np.longdouble) * 2.0**-53)

@@ -150,10 +150,20 @@ def product_bound(r: Rounding, P: Ball, Q: Ball, extra: int, mid: Array, bias: B
     floor = add((n + 1) * r.omega, times(p, r.flushed(q)), times(r.flushed(p), q))
     rad = np.asarray(add(r.gamma(n + extra) * S, floor, inherited))
     if not S.all():
-        rad = np.where(S == 0.0, 0.0, rad)
+        rad = np.where((S == 0.0) & ~_underflowing(r, add(p, P.rad), add(q, Q.rad)), 0.0, rad)
     squares = add(np.square(magnitude(mid)), coarse.product(p2, q2), np.square(beta))
     var = np.asarray(add(r.u**2 * (n + extra) * squares, np.square(floor), inherited_var))
     return Error(overflowing(r, S, rad), var)
+
+
+def _underflowing(r: Rounding, p: Array | float, q: Array | float) -> Array:
+    """Return where ``p q`` has a term other than 0, though float64, in which S is computed, may say that it is 0.
+
+    The smallest product of two numbers of float32 is 2⁻²⁹⁸: there, what is 0 in float64 is 0.
+    """
+    if r.dtype == "float32":
+        return np.False_
+    return np.matmul((np.asarray(p) > 0.0).astype(np.float32), (np.asarray(q) > 0.0).astype(np.float32)) > 0.0
 
 
 def sum_bound(r: Rounding, x: Ball, extra: int, mid: Array) -> Error:

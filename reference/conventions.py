@@ -12,8 +12,9 @@ from functools import cache
 
 import numpy as np
 
+from gradparity.reference.activations import ACTIVATIONS, Activation, Elementwise
 from gradparity.reference.bounds import Ball, Rounding
-from gradparity.reference.formulas import Row, cotangent_row, loss_row
+from gradparity.reference.formulas import Row, cotangent_row, loss_row, pullback_row
 from gradparity.reference.loss_bounds import Terms
 from gradparity.reference.losses import LOSSES, LossFunction
 from gradparity.reference.problem import Array, Layer, Loss, Problem
@@ -72,12 +73,25 @@ def _torch_bceloss(J: LossFunction, dtype: str) -> LossFunction:
         return Terms((r.tau("log") + r.gamma(4)) * np.abs(value) + 2 * r.u * (1 - y) + 2 * r.omega, 0.0, 0.0)
 
     def gradient_error(r: Rounding, a: Ball, y: Array, value: Array) -> Terms:
-        return Terms(r.gamma(6) * np.abs(value) + r.omega, 0.0, 0.0)
+        # What underflows in (a − y)/N is divided by the same small number.
+        return Terms(r.gamma(6) * np.abs(value) + r.omega / np.maximum(a.mid * (1 - a.mid), 1e-12), 0.0, 0.0)
 
     return replace(
         J, term=term, limit=None, gradient=gradient, term_error=term_error, gradient_error=gradient_error
     )
 
+
+def _jax_leaky_relu() -> Activation:
+    """Take the derivative at 0 to be 1. Source: JAX, ``leaky_relu``: ``where(x >= 0, x, negative_slope * x)``."""
+    f = ACTIVATIONS["leaky_relu"]
+    assert isinstance(f, Elementwise)
+    return replace(f, derivative=lambda z, a, slope: np.where(z >= 0, z.dtype.type(1), z.dtype.type(slope)))
+
+
+ACTIVATION_CONVENTIONS: dict[str, tuple[str, Callable[[], Activation]]] = {
+    "jax-leaky-relu": ("leaky_relu", _jax_leaky_relu),
+}
+"""By name: the activation that it is about, and the activation as the framework computes it."""
 
 CONVENTIONS: dict[str, tuple[tuple[str, ...], Variant]] = {
     "keras-probabilities": (("bce", "cce"), _keras_probabilities),
@@ -87,7 +101,7 @@ CONVENTIONS: dict[str, tuple[tuple[str, ...], Variant]] = {
 
 
 def conventional_rows(problem: Problem) -> dict[str, dict[str, Row]]:
-    """Return, for each convention about the loss of `problem`, its rows by the name of the quantity."""
+    """Return, for each convention about `problem`, its rows by the name of the quantity."""
     return _rows(problem.layers, problem.loss, problem.dtype)
 
 
@@ -99,4 +113,8 @@ def _rows(layers: tuple[Layer, ...], loss: Loss, dtype: str) -> dict[str, dict[s
             J = variant(LOSSES[loss.name], dtype)
             rows = (loss_row(J, layers, loss), cotangent_row(J, layers, loss))
             found[name] = {row.name: row for row in rows}
+    for name, (activation, f) in ACTIVATION_CONVENTIONS.items():
+        at = [l for l, layer in enumerate(layers, 1) if layer.activation == activation]
+        if at:
+            found[name] = {f"delta{l}": pullback_row(f(), l, layers[l - 1]) for l in at}
     return found

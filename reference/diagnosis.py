@@ -17,7 +17,7 @@ from gradparity.reference.bounds import Ball, rounding
 from gradparity.reference.compare import Comparison, against, best
 from gradparity.reference.evaluation import Evaluation, problem_rows
 from gradparity.reference.mistake import Case, Variant
-from gradparity.reference.mistakes import MISTAKES
+from gradparity.reference.mistakes import MISTAKES, OF_NOT_FINITE
 from gradparity.reference.problem import Array, Problem
 from gradparity.reference.verdict import Finding, Verdict
 
@@ -100,9 +100,10 @@ def _reproducing(
     compared: Comparison,
 ) -> Iterator[str]:
     row = evaluation.rows[quantity]
+    finite = bool(np.isfinite(value[compared.outside]).any())
     for formula in (row, *row.alternatives):
         case = Case(problem, evaluation, formula, others, before, value)
-        for variant in _variants(case):
+        for variant in _variants(case, finite):
             if (not variant.screened or _promising(value, variant.rough(evaluation), compared)) and _reproduces(variant.ball(evaluation), value, compared):
                 yield f"{quantity} {variant.words}"
     if problem.X.shape[1] * sum(W.size for W in problem.W) > LARGE:
@@ -110,15 +111,16 @@ def _reproducing(
     for name in _not_given(evaluation, quantity):
         upstream = evaluation.rows[name]
         for formula in (upstream, *upstream.alternatives):
-            for variant in _variants(Case(problem, evaluation, formula, others, before)):
+            for variant in _variants(Case(problem, evaluation, formula, others, before), finite):
                 mistaken = Evaluation(evaluation.r, tuple(evaluation.rows.values()), evaluation.given | {name: variant.ball(evaluation)})
                 if _promising(value, mistaken.mid(quantity), compared) and _reproduces(mistaken.ball(quantity), value, compared):
                     yield f"{quantity} is as it would be if {name} were wrong: {name} {variant.words}"
 
 
-def _variants(case: Case) -> Iterator[Variant]:
+def _variants(case: Case, finite: bool) -> Iterator[Variant]:
     for mistake in MISTAKES:
-        yield from mistake.variants(case)
+        if finite or mistake.name in OF_NOT_FINITE:
+            yield from mistake.variants(case)
 
 
 def _not_given(evaluation: Evaluation, quantity: str) -> list[str]:
@@ -159,21 +161,23 @@ def _reproduces(ball: Ball, value: Array, compared: Comparison) -> bool:
 
 def _place(quantity: str, compared: Comparison) -> str:
     """Return where a value is wrong, if that is in one place only; else that the mistake is not known."""
-    outside, kind = compared.outside[0], ""
-    where = np.argwhere(outside)
-    not_finite = ~np.isfinite(compared.value[0]) & outside
-    if not_finite.sum() == len(where):
-        kinds = {str(x) for x in compared.value[0][outside].astype(float)}
-        kind = f": {' and '.join(sorted(kinds))}, where the formula gives {_number(compared.mid[0][outside][0])}"
+    outside = compared.outside[0]
+    where, values, exact = np.argwhere(outside), compared.value[0][outside], compared.mid[0][outside]
+    finite = np.isfinite(values)
+    what = ""
+    if not finite.any():
+        what = f"is {' or '.join(sorted({str(float(x)) for x in values}))}, where the formula gives {_number(exact[0])}"
     elif len(where) == 1:
-        kind = f": it {_relation(float(compared.value[0][outside][0]), float(compared.mid[0][outside][0]))}"
-    if len(where) < outside.size and (len(where) <= SHOWN or kind):
+        what = _relation(float(values[0]), float(exact[0]))
+    if outside.size == 1:
+        return f"{quantity} {what}"
+    if len(where) <= SHOWN < outside.size or (what and len(where) < outside.size):
         shown = " and ".join(f"[{i}, {j}]" for i, j in where[:SHOWN])
         more = f" and {len(where) - SHOWN} more" if len(where) > SHOWN else ""
-        noun = "element" if len(where) == 1 else "elements"
-        return f"{quantity} is wrong in {noun} {shown}{more} only{kind}"
-    if kind:
-        return f"{quantity} is not finite{kind}"
+        place = f"{'element' if len(where) == 1 else 'elements'} {shown}{more}"
+        return f"{quantity} is wrong in {place} only" + (f": it {what}" if what else f"; {UNKNOWN}")
+    if what:
+        return f"{quantity} {what}"
     for axis, name in ((1, "column"), (0, "row")):
         lines = np.unique(where[:, axis])
         if len(lines) == 1 < outside.shape[axis]:
@@ -188,4 +192,5 @@ def _number(x: float) -> str:
 def _relation(value: float, exact: float) -> str:
     if exact == 0.0 or not np.isfinite(exact):
         return f"is {_number(value)}, not {_number(exact)}"
-    return "has the opposite sign" if value == -exact or abs(value / exact + 1) < 1e-6 else f"is {value / exact - 1:+.3g} of its value off"
+    ratio = value / exact
+    return f"is {ratio:.6g} times what its formula gives" if abs(ratio - 1) > 1e-3 else f"is off by {ratio - 1:.3g} of its value"

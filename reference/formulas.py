@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from gradparity.reference import row_bounds as bound
-from gradparity.reference.activations import ACTIVATIONS, Elementwise
+from gradparity.reference.activations import ACTIVATIONS, Activation, Elementwise
 from gradparity.reference.bounds import Error, product_bound, sum_bound
 from gradparity.reference.losses import LOSSES, LossFunction
 from gradparity.reference.problem import Array, Layer, Loss
@@ -130,8 +130,8 @@ def cotangent_row(J: LossFunction, layers: tuple[Layer, ...], loss: Loss) -> Row
     )  # fmt: skip
 
 
-def _delta(l: int, layers: tuple[Layer, ...], loss: Loss) -> Row:
-    layer, f = layers[l - 1], ACTIVATIONS[layers[l - 1].activation]
+def pullback_row(f: Activation, l: int, layer: Layer) -> Row:
+    """Return the row of ``delta_l = dA_l ⊙ f′``."""
     general = Row(
         f"delta{l}", f"dA{l} ⊙ {f.derivative_formula.replace('A', f'A{l}').replace('Z', f'Z{l}')}",
         (f"dA{l}", f"Z{l}", f"A{l}"), (layer.units, "m"),
@@ -141,7 +141,12 @@ def _delta(l: int, layers: tuple[Layer, ...], loss: Loss) -> Row:
     if isinstance(f, Elementwise):
         selected = replace(general, compute=lambda on, g, Z, A: f.selected(g, Z, A, layer.slope))
         general = replace(general, alternatives=(selected,))
-    J = LOSSES[loss.name]
+    return general
+
+
+def _delta(l: int, layers: tuple[Layer, ...], loss: Loss) -> Row:
+    layer, J = layers[l - 1], LOSSES[loss.name]
+    general = pullback_row(ACTIVATIONS[layer.activation], l, layer)
     if l < len(layers) or J.matched != layer.activation:
         return general
     return _matched_delta(l, layer, loss, general)

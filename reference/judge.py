@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 
 from gradparity.reference.bounds import rounding
-from gradparity.reference.compare import against, best, merged, summed_up
+from gradparity.reference.compare import best, merged, summed_up
 from gradparity.reference.diagnosis import with_causes
 from gradparity.reference.conventions import conventional_rows
 from gradparity.reference.evaluation import Evaluation, problem_rows, reference
@@ -118,7 +118,7 @@ def _chunk_findings(oracle: Oracle, chunk: Steps) -> list[Finding]:
             gradient = "d" + name.removesuffix("_next")
             evaluation, basis = (updates, "row") if gradient in plain else (whole.evaluation, "end to end")
             finding = _blank(local.rows[name], PLAIN, basis)
-            finding = summed_up(r, against(value, evaluation.ball(name)), finding, chunk.first_step)
+            finding = summed_up(r, best(value, evaluation.candidates(name)), finding, chunk.first_step)
         elif name in by_name and _same_bits(value, probed[name]):
             finding = replace(by_name[name], program=PLAIN, basis="same bits")
         else:
@@ -129,13 +129,14 @@ def _chunk_findings(oracle: Oracle, chunk: Steps) -> list[Finding]:
 
 
 def _convention(oracle: Oracle, local: Evaluation, finding: Finding, value: Array) -> str:
-    """Return the name of the convention that reproduces a wrong value within its own bound, or an empty string."""
+    """Return the conventions that reproduce a wrong value within their own bounds: names, or an empty string."""
     if finding.verdict is not Verdict.WRONG:
         return ""
-    for name, rows in conventional_rows(oracle.problem).items():
-        if finding.quantity in rows and best(value, [local.evaluate(rows[finding.quantity])]).clean:
-            return name
-    return ""
+    return " ".join(
+        name
+        for name, rows in conventional_rows(oracle.problem).items()
+        if finding.quantity in rows and best(value, [local.evaluate(rows[finding.quantity])]).clean
+    )
 
 
 class _Whole:

@@ -12,7 +12,7 @@ import numpy as np
 
 from gradparity.reference.bounds import Ball, Rounding, add, magnitude, mul, overflowing
 from gradparity.reference.problem import Array
-from gradparity.reference.softmax import Softmax, total, weighted
+from gradparity.reference.softmax import Softmax, total, unless_infinite, weighted
 
 
 class Terms(NamedTuple):
@@ -21,11 +21,6 @@ class Terms(NamedTuple):
     own: Array
     rad: Array | float
     var: Array | float
-
-
-def _unless_infinite(z: Array, own: Array) -> Array:
-    """Return `own`, infinite where a logit is: there, forms that are otherwise equal meet ``∞ − ∞`` or do not."""
-    return np.where(np.isinf(z), np.inf, own)
 
 
 def _inherited(y: Array, spread: Array) -> Array:
@@ -83,7 +78,7 @@ def bce_logits_term(r: Rounding, z: Ball, y: Array, value: Array) -> Terms:
     t = np.log1p(np.exp(-np.maximum(Z - z.rad, 0.0)))
     D = np.maximum(1 - y, y)
     own = r.gamma(4) * ((Z + z.rad) * (1 + np.abs(y)) + t) + (2 * tau + tau * tau) * t + 2 * r.omega
-    return Terms(_unless_infinite(z.mid, own), D * z.rad, D * D * z.var)
+    return Terms(unless_infinite(z.mid, own), D * z.rad, D * D * z.var)
 
 
 def bce_logits_gradient(r: Rounding, z: Ball, y: Array, value: Array) -> Terms:
@@ -106,7 +101,7 @@ def bce_logits_gradient(r: Rounding, z: Ball, y: Array, value: Array) -> Terms:
         tau + 2 * r.u + r.omega + r.u * (magnitude(value) + inherited)
         + M * (tau + 2 * tau * np.log1p(nearest) + 2 * r.u + 1.01 * np.minimum(r.u * (Z + z.rad), nearest))
     )  # fmt: skip
-    return Terms(own, inherited, steepest * steepest * z.var)
+    return Terms(unless_infinite(z.mid, own), inherited, steepest * steepest * z.var)
 
 
 def cce_term(r: Rounding, a: Ball, y: Array, value: Array) -> Terms:
@@ -147,7 +142,7 @@ def cce_logits_term(r: Rounding, z: Ball, y: Array, value: Array) -> Terms:
     inherited = total(y * spread)
     var = total(np.square(p * total(y) - y) * z.var)
     own = own + (2 * tau + r.gamma(5 * n + 20)) * inherited
-    own = _unless_infinite(np.abs(Z).max(axis=-2, keepdims=True), own)
+    own = unless_infinite(np.abs(Z).max(axis=-2, keepdims=True), own)
     return Terms(overflowing(r, s.max(axis=-2, keepdims=True), own), inherited, var)
 
 
@@ -156,9 +151,9 @@ def cce_logits_gradient(r: Rounding, z: Ball, y: Array, value: Array) -> Terms:
     weight, n = total(y), y.shape[-2]
     p = (value + y) / weight
     own, full = (Ball(p, *Softmax().value_bound(r, ball, p, 0.0)) for ball in (Ball(z.mid), z))
-    inherited = np.maximum(full.rad - own.rad, 0.0) * weight
+    inherited = np.where(np.isposinf(own.rad), 0.0, np.maximum(full.rad - own.rad, 0.0) * weight)
     difference = r.u * (magnitude(value) + inherited) + r.gamma(n + 2) * (magnitude(p) * weight + inherited)
-    return Terms(own.rad * weight + difference, inherited, np.maximum(full.var - own.var, 0.0) * weight * weight)
+    return Terms(np.where(np.isposinf(own.rad), np.inf, own.rad * weight + difference), inherited, np.maximum(full.var - own.var, 0.0) * weight * weight)
 
 
 def squared_term(r: Rounding, a: Ball, y: Array, value: Array, c: float) -> Terms:

@@ -71,6 +71,15 @@ class Case:
         """What the row is computed from."""
         return {name: self.evaluation.ball(name) for name in self.row.inputs}
 
+    @cached_property
+    def elsewhere(self) -> dict[str, Array]:
+        """All that the engine gave and that is not computed from this row."""
+        after = {self.row.name}
+        for row in self.evaluation.rows.values():
+            if any(not after.isdisjoint(formula.inputs) for formula in (row, *row.alternatives)):
+                after.add(row.name)
+        return {name: array for name, array in self.others.items() if name not in after}
+
     def wide(self, x: Array) -> Array:
         """Return an engine's array as the evaluation holds it."""
         return x.astype(np.float64) if x.dtype == np.float32 else x

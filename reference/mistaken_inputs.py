@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradparity.reference.bounds import Ball
-from gradparity.reference.formats import FLOAT32, narrower
+from gradparity.reference.formats import narrower
 from gradparity.reference.formulas import T
 from gradparity.reference.mistake import Case, Variant, scaled
 from gradparity.reference.problem import Array
@@ -16,7 +16,7 @@ from gradparity.reference.row_bounds import transposed as turned
 
 def _factors(case: Case) -> tuple[str, str] | None:
     """Return the names of the two factors of a row that is a product."""
-    return (case.row.inputs[0], case.row.inputs[1]) if case.kind in ("Z", "dA", "dW") else None
+    return (case.row.inputs[0], case.row.inputs[1]) if case.row.products and len(case.row.inputs) > 1 else None
 
 
 def transposed(case: Case) -> Iterator[Variant]:
@@ -75,6 +75,8 @@ def accumulated(case: Case) -> Iterator[Variant]:
 
 def _inner(case: Case) -> tuple[str, str, Array, Array] | None:
     """Return the input to cut, what its index runs over, and the factors ``P (p, n)``, ``Q (n, q)`` of the row."""
+    if not case.row.products:
+        return None
     mids = [case.inputs[name].mid.astype(np.float64) for name in case.row.inputs]
     first = case.row.inputs[0]
     if case.kind == "db":
@@ -83,9 +85,7 @@ def _inner(case: Case) -> tuple[str, str, Array, Array] | None:
         return first, "sample", mids[0], T(mids[1])
     if case.kind == "Z":
         return first, f"column of {first}: input unit", mids[0], mids[1]
-    if case.kind == "dA":
-        return case.row.inputs[1], f"unit of layer {case.layer + 1}:", T(mids[0]), mids[1]
-    return None
+    return case.row.inputs[1], f"unit of layer {case.layer + 1}:", T(mids[0]), mids[1]
 
 
 def dropped(case: Case) -> Iterator[Variant]:
@@ -127,17 +127,19 @@ def narrow(case: Case) -> Iterator[Variant]:
     if not case.row.products:
         return
     factors = _factors(case) or case.row.inputs
+    found: dict[bytes, tuple[list[str], dict[str, Ball]]] = {}
     for form in narrower(case.problem.dtype):
-        for cut, how in ((form.nearest, "rounds"), (form.truncated, "cuts")):
-            if form is FLOAT32 and how == "cuts":
-                continue
+        for cut, how in ((form.nearest, ""), (form.truncated, " by cutting bits off")):
             inputs = {n: case.inputs[n]._replace(mid=cut(case.inputs[n].mid.astype(np.float64))) for n in factors}
-            yield Variant(f"{how} the operands of its product to {form.name}", case.row, inputs)
+            key = b"".join(ball.mid.tobytes() for ball in inputs.values())
+            found.setdefault(key, ([], inputs))[0].append(form.name + how)
+    for names, inputs in found.values():
+        yield Variant(f"rounds the operands of its product to {' or to '.join(names)}", case.row, inputs)
 
 
 def replaced(case: Case) -> Iterator[Variant]:
     """Yield the row from another quantity of the same shape in the place of an input."""
     for name, ball in case.inputs.items():
-        for other, array in case.others.items():
-            if other not in (name, case.row.name) and array.shape == ball.mid.shape:
+        for other, array in case.elsewhere.items():
+            if other != name and array.shape == ball.mid.shape:
                 yield Variant(f"is computed from {other} in place of {name}", case.row, {name: Ball(case.wide(array))})

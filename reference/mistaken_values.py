@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradparity.reference.bounds import Ball
-from gradparity.reference.formats import BFLOAT16, FLOAT16, FLOAT32, computed_in, narrower
+from gradparity.reference.formats import BFLOAT16, FLOAT16, TF32, computed_in, narrower
 from gradparity.reference.formulas import T
 from gradparity.reference.mistake import Case, Then, Variant, scaled
 from gradparity.reference.problem import Array
@@ -22,8 +22,8 @@ def equal(case: Case) -> Iterator[Variant]:
         ("delta", "dA"): ": the derivative of the activation is missing",
         ("A", "Z"): ": the activation is missing",
     }
-    for name, array in case.others.items():
-        if name != case.row.name and array.shape == case.right.mid.shape:
+    for name, array in case.elsewhere.items():
+        if array.shape == case.right.mid.shape:
             kind = name.rstrip("0123456789")
             same_layer = name == f"{kind}{case.layer}"
             why = reasons.get((case.kind, kind), "") if same_layer else ""
@@ -48,21 +48,27 @@ def _fitted(x: Array, y: Array, rad: Array | float) -> float | None:
     return c if np.isfinite(c) else None
 
 
-def fitted_rate(case: Case) -> float | None:
-    """Return the learning rate that explains an update best, or None."""
+def _round_first(c: float) -> tuple[float, float]:
+    """Return c to six significant digits, as people write constants, then as it is."""
+    return float(f"{c:.6g}"), c
+
+
+def fitted_rates(case: Case) -> tuple[float, ...]:
+    """Return the learning rates that explain an update best."""
     if case.value is None:
-        return None
+        return ()
     w, dw = (case.inputs[name].mid for name in case.row.inputs)
-    return _fitted(w - case.value, dw, case.right.rad)
+    c = _fitted(w - case.value, dw, case.right.rad)
+    return () if c is None else _round_first(c)
 
 
 def any_factor(case: Case) -> Iterator[Variant]:
     """Yield the formula times the factor that fits best."""
     if case.value is None or case.kind.endswith("_next"):
         return
-    c = _fitted(case.wide(case.value), case.right.mid, case.right.rad)
-    if c is not None:
-        number = f"1 {'+' if c > 1 else '−'} {abs(c - 1):.3g}" if abs(c - 1) < 1e-3 else f"{c:.6g}"
+    fitted = _fitted(case.wide(case.value), case.right.mid, case.right.rad)
+    for c in () if fitted is None else (1 + _round_first(fitted - 1)[0], fitted):
+        number = f"1 {'+' if c > 1 else '−'} {abs(c - 1):.6g}" if abs(c - 1) < 1e-2 else f"{c:.6g}"
         yield Variant(f"is {number} times what its formula gives", case.row, then=scaled(c, case.evaluation.r.u))
 
 
@@ -72,15 +78,15 @@ def decayed(case: Case) -> Iterator[Variant]:
     if case.value is None or case.kind not in ("dW", "db", "W_next", "b_next"):
         return
     w = case.evaluation.ball(name).mid
-    c = _fitted(case.wide(case.value) - case.right.mid, w, case.right.rad)
-    if c is None:
-        return
+    fitted = _fitted(case.wide(case.value) - case.right.mid, w, case.right.rad)
     u, eta = case.evaluation.r.u, case.problem.learning_rate
-    decay = -c / eta if case.kind.endswith("_next") and eta else c
-    yield Variant(
-        f"contains {decay:.6g} {name} as well, as weight decay would", case.row,
-        then=lambda x: Ball(x.mid + c * w, x.rad + 4 * u * np.abs(c * w).astype(np.float64), None),
-    )  # fmt: skip
+    unit = -eta if case.kind.endswith("_next") else 1.0
+    for decay in () if fitted is None or not unit else _round_first(fitted / unit):
+        more = decay * unit * w
+        yield Variant(
+            f"contains {decay:.6g} {name} as well, as weight decay would", case.row,
+            then=lambda x, more=more: Ball(x.mid + more, x.rad + 4 * u * np.abs(more).astype(np.float64), None),
+        )  # fmt: skip
 
 
 def zeroed(case: Case) -> Iterator[Variant]:
@@ -165,8 +171,9 @@ def narrow(case: Case) -> Iterator[Variant]:
     """Yield the row in the arithmetic of a narrower format, where every number that the engine gave is one of that format."""
     if case.value is None:
         return
-    for form in narrower(case.problem.dtype):
-        if form in (FLOAT32, FLOAT16, BFLOAT16) and form.holds(case.value.astype(np.float64)):
+    # The coarsest first: its numbers are numbers of the finer formats too.
+    for form in reversed(narrower(case.problem.dtype)):
+        if form is not TF32 and form.holds(case.value.astype(np.float64)):
             yield Variant(
                 f"is computed in {form.name}, not in {case.problem.dtype}", case.row,
                 then=lambda _, form=form: computed_in(form, case.evaluation, case.row, case.inputs), screened=False,

@@ -81,8 +81,7 @@ def learning_rate(case: Case) -> Iterator[Variant]:
     }
     for c, words in known.items():
         yield _with_rate(case, c * eta, words)
-    fitted = of_values.fitted_rate(case)
-    if fitted is not None:
+    for fitted in of_values.fitted_rates(case):
         yield _with_rate(case, fitted, f"was updated with a learning rate of {fitted:.6g}; the scenario's is {eta!r}")
 
 
@@ -207,6 +206,9 @@ def _naive(case: Case) -> Array | None:
         return None if each is None else np.asarray(each.sum(axis=(-2, -1), keepdims=True))
     return {"softmax": e / classes, "cce_logits": e / classes, "sigmoid": e / (1 + e), "bce_logits": e / (1 + e)}.get(name)
 
+
+OF_NOT_FINITE = ("overflow",)
+"""The mistakes that are looked at where a row's wrong values are all infinite or NaN: those tell others apart badly."""
 
 MISTAKES: tuple[Mistake, ...] = (
     Mistake("reduction", reduction),

@@ -59,6 +59,7 @@ def matched_bound(r: Rounding, J: LossFunction, loss: Loss, A: Ball, Y: Ball) ->
 def _divided(r: Rounding, D: Array, terms: Terms, N: int) -> Error:
     size = magnitude(D)
     own = (terms.own + r.gamma(6) * (size + terms.own + terms.rad)) / N + r.omega
+    own = np.where(np.isposinf(terms.own), np.inf, own)
     error = rounded(r, own, mul(1 / N, terms.rad), mul(1 / N**2, terms.var))
     return Error(overflowing(r, size, np.asarray(error.rad)), error.var)
 

@@ -79,7 +79,6 @@ class Campaign:
             for start in range(0, self.count, BATCH):
                 self._run_batch(pool, range(start, min(start + BATCH, self.count)), on_cell)
                 failures += self._made_small(pool)
-        self.journal.close()
         return failures
 
     def _done(self) -> set[tuple[int, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,37 +107,31 @@ def row_kinds(problem: Problem) -> dict[str, str]:
 
 
 class Journal:
-    """``results.jsonl`` of a campaign: a header, and a line a cell, each flushed as it is written."""
+    """``results.jsonl`` of a campaign: a header, and a line a cell, each in the file as soon as it is there."""
 
     def __init__(self, directory: Path, header: Header, resume: bool) -> None:
         """Begin a campaign, or go on with the one in `directory`. Raises `InputError` where that cannot be."""
-        path = directory / JOURNAL
+        self._path = path = directory / JOURNAL
         try:
             directory.mkdir(parents=True, exist_ok=True)
             old = path.read_bytes() if path.exists() else b""
             self.lines = _read(old, header, path, resume) if old else []
-            self._file = path.open("ab")
-            # What a kill left of the last line goes.
-            self._file.truncate(old.rfind(b"\n") + 1)
+            with path.open("ab") as file:
+                # What a kill left of the last line goes.
+                file.truncate(old.rfind(b"\n") + 1)
         except OSError as error:
             raise InputError(f"cannot write to {directory}: {error.strerror}; choose another folder") from None
         if not old:
             self._write({"kind": "header", "header": header})
 
     def _write(self, record: Mapping[str, object]) -> None:
-        self._file.write(dumps(record).encode("ascii") + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with self._path.open("ab") as file:
+            file.write(dumps(record).encode("ascii") + b"\n")
 
     def add(self, line: Line) -> None:
         """Keep one finished cell."""
         self.lines.append(line)
         self._write({"kind": "cell", "cell": line})
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
 
 def _read(old: bytes, header: Header, path: Path, resume: bool) -> list[Line]:
     import json

@@ -101,6 +101,8 @@ def _fewer_steps(s: Small) -> Iterator[Small]:
 def _parts(n: int) -> Iterator[list[int]]:
     """Yield halves of ``range(n)``, and all but one where there are few."""
     everything = list(range(n))
+    if n > 3:
+        yield everything[:1]
     if n > 1:
         yield everything[: n // 2]
         yield everything[n // 2 :]

@@ -91,7 +91,7 @@ def cli() -> None:
     "engines", "--engine", multiple=True, metavar="NAME", help="An engine, a pattern (keras:*), or file.py:function."
 )
 @click.option("dtypes", "--dtype", multiple=True, metavar="DTYPE", help="float32 or float64. Default: the scenario's.")
-@click.option("--out", type=FOLDER, metavar="DIR", help="Save JSON lines, Parquet, CSV, Markdown and JUnit XML here.")
+@click.option("--out", type=FOLDER, metavar="DIR", help="Save the HTML page, JSON lines, Parquet, CSV, Markdown and JUnit XML here.")
 @click.option("--junit", type=FILE, metavar="FILE", help="Write JUnit XML to this file.")
 @click.option("--strict", is_flag=True, help="A suspect quantity fails, also on structured data.")
 @click.option("--full", is_flag=True, help="Run engines that compile slowly on every scenario.")
@@ -142,7 +142,7 @@ def formulas(scenario: str) -> None:
 @click.argument("results", type=SAVED)
 @click.option(
     "form", "--format", default="terminal", show_default=True,
-    type=click.Choice(["terminal", "markdown", "junit", "csv", "parquet"]),
+    type=click.Choice(["terminal", "html", "markdown", "junit", "csv", "parquet"]),
 )  # fmt: skip
 @click.option("-o", "--output", type=FILE, metavar="FILE", help="Write here instead of to standard output.")
 def report(results: Path, form: str, output: Path | None) -> None:
@@ -150,6 +150,19 @@ def report(results: Path, form: str, output: Path | None) -> None:
     from gradparity.reports.cli_show import report_command
 
     report_command(results, form, output)
+
+
+@cli.command()
+@click.argument("results", type=SAVED)
+@click.argument("scenario")
+@click.argument("engine")
+@click.argument("quantity")
+@click.option("--dtype", metavar="DTYPE", help="float32 or float64. Default: the one that is worst.")
+def explain(results: Path, scenario: str, engine: str, quantity: str, dtype: str | None) -> None:
+    """Work through QUANTITY (dW1, loss, …) of one cell of RESULTS: formula, bound and worst element, with numbers."""
+    from gradparity.reports.cli_explain import explain_command
+
+    explain_command(results, scenario, engine, quantity, dtype)
 
 
 @cli.command()

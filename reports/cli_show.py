@@ -15,8 +15,9 @@ from gradparity.reference.data import MissingLibrary
 from gradparity.reference.errors import InputError, nearest
 from gradparity.reference.evaluation import problem_rows
 from gradparity.reference.scenario import Scenario
-from gradparity.reports import heat, junit, markdown, terminal
+from gradparity.reports import html, junit, markdown, terminal
 from gradparity.reports.cli import draw, write_to
+from gradparity.reports.cli_explain import cells_of
 from gradparity.reports.results import Results
 from gradparity.reports.screen import Screen
 from gradparity.reports.store import csv, load, replacing
@@ -101,6 +102,7 @@ def report_command(path: Path, form: str, output: Path | None) -> None:
 def _text(results: Results, form: str) -> str:
     renderers: dict[str, Callable[[Results], str]] = {
         "terminal": terminal.render,
+        "html": html.render,
         "markdown": markdown.render,
         "junit": junit.render,
         "csv": lambda shown: csv(shown.table),
@@ -124,13 +126,8 @@ def _parquet(results: Results, output: Path | None) -> None:
 def repro_command(path: Path, scenario: str, engine: str, dtype: str | None, output: Path | None) -> None:
     """Write the script for the worst cell of `scenario` on `engine`. Raises `InputError` where there is none."""
     results = load(path)
-    cells = [c for c in results.cells if (c.scenario, c.engine) == (scenario, engine) and dtype in (None, c.dtype)]
-    if not cells:
-        hint = nearest(scenario, results.scenario_names) if scenario not in results.scenario_names else ""
-        hint = hint or (nearest(engine, results.engine_names) if engine not in results.engine_names else "")
-        raise InputError(f"these results have no cell of {scenario} on {engine}{f' in {dtype}' if dtype else ''}{hint}")
+    cell = cells_of(results, scenario, engine, dtype)[0]
     from gradparity.reports.repro import script
 
-    cell = min(cells, key=lambda c: heat.WORST_FIRST.index(c.verdict))
     finding = cell.first_wrong or next((f for f in cell.findings if f.verdict is cell.verdict), None)
     write_to(output, script(results.scenario(scenario), cell.dtype, engine, finding))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from statistics import median
 
 from gradparity.reports.cell import Cell
@@ -16,7 +17,11 @@ Points = tuple[tuple[int, float], ...]
 
 @dataclass(frozen=True)
 class Curve:
-    """Engines whose losses have the same bits: their loss, and its distance from the median engine's as a share of it."""
+    """Engines whose losses have the same bits: their loss, and how far it has been from the median engine's so far.
+
+    `drift` is the largest ``|loss − median| / median`` up to each step: that of single steps jumps to 0
+    and back.
+    """
 
     engines: tuple[str, ...]
     loss: Points
@@ -53,8 +58,9 @@ def _curves(cells: list[Cell]) -> Iterator[Curve]:
     middle = {step: median([x for x in losses if math.isfinite(x)] or [math.nan]) for step, losses in at.items()}
     for group in same.values():
         losses = group[0].losses
-        drift = tuple((step, _relative(loss, middle[step])) for step, loss in losses)
-        yield Curve(tuple(cell.engine for cell in group), losses, drift)
+        distances = [_relative(loss, middle[step]) for step, loss in losses]
+        drift = zip((step for step, _ in losses), accumulate(distances, max), strict=True)
+        yield Curve(tuple(cell.engine for cell in group), losses, tuple(drift))
 
 
 def _relative(loss: float, middle: float) -> float:

@@ -15,7 +15,7 @@ from typing import Any
 from markupsafe import Markup
 
 from gradparity.adapters.outcome import printable
-from gradparity.reports import agreement, curves, heat, html_view, plots, spread, story
+from gradparity.reports import agreement, curves, heat, html_marks, html_view, plots, spread, story
 from gradparity.reports.results import Results
 
 
@@ -28,7 +28,7 @@ def render(results: Results) -> str:
         environment.get_template("report.html.j2").render(
             results=results,
             view=html_view.View(results),
-            marks=html_view,
+            marks=html_marks,
             story=story,
             heat=heat,
             plots=plots,
@@ -54,12 +54,12 @@ def number(x: float | None, style: str = ".3g") -> Markup:
         return Markup("")
     if not math.isfinite(x):
         return Markup("NaN" if math.isnan(x) else "∞" if x > 0 else "−∞")
-    return Markup(format(x, style))  # noqa: S704 - the digits of a float
+    return Markup(format(x, style))
 
 
 def value(x: float, dtype: str) -> Markup:
     """Return a number with the digits that tell neighbours apart in `dtype`."""
-    return Markup(story.number(x, dtype)) if math.isfinite(x) else number(x)  # noqa: S704 - the digits of a float
+    return Markup(story.number(x, dtype)) if math.isfinite(x) else number(x)
 
 
 def _finalize(inserted: Any) -> Any:
@@ -81,5 +81,5 @@ def _environment() -> Any:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"number": number, "value": value, "slug": html_view.slug}
+    environment.filters |= {"number": number, "value": value, "slug": html_marks.slug}
     return environment

@@ -7,53 +7,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from markupsafe import Markup
-
 from gradparity.reference.data import MissingLibrary
 from gradparity.reference.errors import InputError
 from gradparity.reference.evaluation import problem_rows
 from gradparity.reference.problem import Problem
 from gradparity.reference.scenario import Scenario
-from gradparity.reference.verdict import Finding, Verdict, Worst
+from gradparity.reference.verdict import Verdict
 from gradparity.reports import heat, story
-from gradparity.reports.agreement import Agreement
 from gradparity.reports.cell import Cell
+from gradparity.reports.html_marks import Mark, explained, mark, slug
 from gradparity.reports.network import Network, network
 from gradparity.reports.results import Results
 
-PROGRAMS = {
-    "probed": "probed program: every row from the engine’s own inputs",
-    "plain": "plain program: the step as users write it",
-}
-
-
-FAR = 1000.0
-"""ULP of a gradient's largest element, from which on two engines are shown as far apart."""
 PACKAGES = ("tensorflow", "keras", "torch", "jax", "jaxlib", "numpy")
-SYMBOLS = {
-    Verdict.WRONG: "✗",
-    Verdict.SUSPECT: "?",
-    Verdict.KNOWN: "k",
-    Verdict.DECLARED: "d",
-    Verdict.CRASHED: "!",
-    Verdict.TIMED_OUT: "T",
-    Verdict.UNSUPPORTED: "–",
-    Verdict.NOT_GIVEN: "·",
-}
-
-
-def slug(text: object) -> str:
-    """Return `text` as part of an anchor: letters, digits and hyphens."""
-    return re.sub(r"[^A-Za-z0-9]+", "-", str(text)).strip("-").lower() or "unnamed"
-
-
-@dataclass(frozen=True)
-class Mark:
-    """One quantity of one cell in the table of rows."""
-
-    kind: str
-    text: str
-    spoken: str = ""
 
 
 @dataclass(frozen=True)
@@ -128,7 +94,9 @@ class View:
     def target(self, scenario: str, engine: str) -> str:
         """Return where a square of the map leads: to the explanation of what is wrong there, or to the section."""
         here = [c for c in self.results.cells if (c.scenario, c.engine) == (scenario, engine) and explained(c)]
-        return self.anchor(min(here, key=lambda c: heat.WORST_FIRST.index(c.verdict))) if here else self.anchors[scenario]
+        return (
+            self.anchor(min(here, key=lambda c: heat.WORST_FIRST.index(c.verdict))) if here else self.anchors[scenario]
+        )
 
     def place(self, cell: Cell) -> str:
         """Return the anchor of what the page says of a cell: its card, or else its block."""
@@ -157,6 +125,12 @@ class View:
     def verdicts_in(block: Block) -> str:
         """Return the verdicts of the cells of a block, as the filter reads them."""
         return " ".join(dict.fromkeys(slug(cell.verdict) for cell in block.cells))
+
+    @staticmethod
+    def height_of(block: Block) -> int:
+        """Return about how high a block is, in rem: what a browser reserves for it before it draws it."""
+        rows = sum(len(lines) for _, lines in block.programs)
+        return 8 + 2 * rows + 14 * sum(map(explained, block.cells))
 
     def verdicts_of(self, section: Section) -> str:
         """Return the verdicts of a section likewise."""
@@ -207,67 +181,14 @@ class View:
             for quantity in (quantity for p, quantity in names if p == program):
                 here = [findings.get((program, quantity)) for findings in found]
                 formula = next(f.formula for f in here if f is not None)
-                marks = tuple(f and mark(f, f is cell.first_wrong) for f, cell in zip(here, ordered, strict=True))
+                marks = tuple(
+                    mark(f, f is cell.first_wrong) if f is not None else None
+                    for f, cell in zip(here, ordered, strict=True)
+                )
                 lines.append(Line(quantity, formula, shapes.get(quantity, ""), marks))
             programs.append((program, tuple(lines)))
         anchor = f"{self.anchors[cells[0].scenario]}.{slug(dtype)}"
         return Block(dtype, anchor, tuple(ordered), tuple(programs))
-
-
-def difference(cell: Cell) -> float | None:
-    """Return the largest difference of a gradient from the reference's at the initial weights."""
-    return max((f.difference for f in cell.findings if f.difference is not None and f.quantity != "loss"), default=None)
-
-
-def ulp(found: Worst) -> float | None:
-    """Return the error in ULP; that of an exact 0 says nothing."""
-    return found.ulp if found.exact else None
-
-
-def short(ratio: float | None) -> str:
-    """Return a ratio in few characters; nothing where there is none."""
-    return "" if ratio is None else "∞" if ratio == float("inf") else heat.short(ratio)
-
-
-def square_text(square: heat.Square) -> Markup:
-    """Return what stands in a square of the map; the verdict of one that is not within is said, and shown by a sign."""
-    number = short(square.ratio)
-    if square.verdict is Verdict.WITHIN:
-        return Markup(number)  # noqa: S704 - digits
-    sign = SYMBOLS[square.verdict]
-    return Markup('<span aria-hidden="true">{}</span><span class="vh">{}</span> {}').format(sign, square.verdict, number)
-
-
-def agreement_kind(found: Agreement) -> str:
-    """Return the class that colours the agreement of two engines: by their distance."""
-    distance = 0.0 if found.ulp is None else found.ulp
-    if distance > FAR:
-        return "far"
-    return f"h{sum(distance > edge for edge in (0.0, 1.0, 10.0, 100.0))}"
-
-
-def explained(cell: Cell) -> bool:
-    """Return whether a cell has a card that explains it."""
-    return cell.verdict in (Verdict.WRONG, Verdict.SUSPECT)
-
-
-def kind(verdict: Verdict, ratio: float | None) -> str:
-    """Return the class that colours a verdict; within its bound, by error/bound."""
-    if verdict is not Verdict.WITHIN:
-        return slug(verdict)
-    return f"h{sum((ratio or 0.0) > edge for edge in (0.01, 0.1, 0.3, 0.6))}"
-
-
-def mark(finding: Finding, first: bool) -> Mark:
-    """Return the mark of one quantity."""
-    ratio = finding.worst.ratio if finding.worst else None
-    number = short(ratio)
-    if finding.verdict is Verdict.WITHIN:
-        return Mark(kind(finding.verdict, ratio), number)
-    if finding.verdict is Verdict.NOT_GIVEN:
-        return Mark("not-given", "·", "not given")
-    spoken = f"{finding.verdict}{', first wrong row' if first else ''}: "
-    return Mark(slug(finding.verdict) + (" first" if first else ""), number, spoken)
 
 
 def _distinct(slugs: Iterable[str]) -> Iterator[str]:
@@ -302,5 +223,7 @@ def _facts(scenario: Scenario | None, problem: Problem | None) -> tuple[tuple[st
             ("steps", f"{len(problem.batches)} of SGD, learning rate {problem.learning_rate!r}"),
         ]
     facts.append(("weights", type(scenario.weights).__name__))
-    structured = "structured: a suspect quantity only warns" if scenario.structured else "unstructured: a suspect one fails"
+    structured = (
+        "structured: a suspect quantity only warns" if scenario.structured else "unstructured: a suspect one fails"
+    )
     return (*facts, ("data", structured))

@@ -62,7 +62,7 @@ class Entry:
         return (
             _matches(finding.program, self.programs)
             and _matches(finding.quantity, self.quantities)
-            and finding.convention == self.convention
+            and (not self.convention or self.convention in finding.convention.split())
         )
 
     @property

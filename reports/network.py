@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from gradparity.reference.activations import ACTIVATIONS
 from gradparity.reference.problem import Layer
@@ -51,9 +52,7 @@ def network(inputs: int | None, layers: Sequence[Layer]) -> Network:
         name = f"A{index}" if index else "X"
         x = GAP // 2 + index * GAP
         columns.append(Column(x, ys, middle if many else None, "n" if size is None else str(size), name, kind))
-    edges = "".join(
-        f"M{a.x + RADIUS} {y}L{b.x - RADIUS} {z}" for a, b in zip(columns, columns[1:], strict=False) for y in a.ys for z in b.ys
-    )
+    edges = "".join(f"M{a.x + RADIUS} {y}L{b.x - RADIUS} {z}" for a, b in pairwise(columns) for y in a.ys for z in b.ys)
     words = ", then ".join(f"{c.size} {'' if i == 0 else 'units with '}{c.kind}" for i, c in enumerate(columns))
     height = TOP + (SHOWN - 1) * STEP + 52
     return Network(GAP * len(columns), height, tuple(columns), edges, RADIUS, words)

@@ -39,13 +39,14 @@ def bars(spread: Spread) -> Bars:
     """Return the histogram of `spread`. Square roots, so that a single outlier is visible among thousands."""
     tallest = math.sqrt(max(spread.bins, default=0) or 1)
     bound = -LOWEST * PER_DECADE
-    paths = ["", ""]
+    inside = outside = ""
     for index, count in enumerate(spread.bins):
         if count:
             height = max(2.0, BAR * math.sqrt(count) / tallest)
-            paths[index >= bound] += f"M{index * BIN} {BAR}v{-height:.3g}h{BIN - 1}V{BAR}z"
+            bar = f"M{index * BIN} {BAR}v{-height:.3g}h{BIN - 1}V{BAR}z"
+            inside, outside = (inside + bar, outside) if index < bound else (inside, outside + bar)
     ticks = tuple(Tick((d - LOWEST) * PER_DECADE * BIN, f"1e{d}" if d else "1") for d in range(LOWEST, HIGHEST + 1, 4))
-    return Bars(len(spread.bins) * BIN, BAR, *paths, bound * BIN, ticks)
+    return Bars(len(spread.bins) * BIN, BAR, inside, outside, bound * BIN, ticks)
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,9 @@ def drifts(training: Training) -> Lines:
     return _lines(logs, low, high, decade_ticks)
 
 
-def _lines(curves: Sequence[Points], low: float, high: float, y_ticks: Callable[[float, float], list[tuple[float, str]]]) -> Lines:
+def _lines(
+    curves: Sequence[Points], low: float, high: float, y_ticks: Callable[[float, float], list[tuple[float, str]]]
+) -> Lines:
     last = max((step for curve in curves for step, _ in curve), default=2)
 
     def x(step: float) -> float:
@@ -112,4 +115,3 @@ def decade_ticks(low: float, high: float) -> list[tuple[float, str]]:
     """Return about five powers of ten between ``10**low`` and ``10**high``."""
     every = max(1, math.ceil((high - low) / 5))
     return [(float(d), f"1e{d}" if d else "1") for d in range(math.ceil(low), math.floor(high) + 1, every)]
-

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 JOURNAL = "results.jsonl"
-DERIVED = ("results.parquet", "results.csv", "report.md", "junit.xml")
+DERIVED = ("report.html", "results.parquet", "results.csv", "report.md", "junit.xml")
 
 
 class Journal:
@@ -79,12 +79,13 @@ def save(results: Results, directory: Path) -> None:
 
 
 def save_derived(results: Results, directory: Path) -> None:
-    """Write what is made of the journal: Parquet, CSV, Markdown, JUnit XML."""
-    from gradparity.reports import junit, markdown
+    """Write what is made of the journal: HTML, Parquet, CSV, Markdown, JUnit XML."""
+    from gradparity.reports import html, junit, markdown
 
     with replacing(directory / "results.parquet") as temporary:
         results.table.to_parquet(temporary)
     write(directory / "results.csv", csv(results.table))
+    write(directory / "report.html", html.render(results))
     write(directory / "report.md", markdown.render(results))
     write(directory / "junit.xml", junit.render(results))
 

@@ -115,7 +115,7 @@ def explain_finding(finding: Finding, dtype: str, is_first: bool = True) -> Iter
         yield "worst", worst(finding.quantity, finding.worst, dtype)
         yield "error", error(finding)
     count = finding.wrong or finding.suspect
-    if finding.elements:
+    if count:
         since = f", first in step {finding.first_wrong_step} of {finding.steps}" if finding.first_wrong_step else ""
         yield "how many", f"{count} of {plural(finding.elements, 'element')}{since}"
     if finding.note:
@@ -136,7 +136,8 @@ def cell_lines(cell: Cell, findings: list[Finding]) -> list[str]:
     if first is not None and first not in findings:
         lines.append(f"first wrong row: {first.quantity} = {first.formula} of the {first.program} program")
     for finding in findings:
-        lines += ["", *(f"{label}: {sentence}" for label, sentence in explain_finding(finding, cell.dtype, first is finding))]
+        explained = explain_finding(finding, cell.dtype, finding is first)
+        lines += ["", *(f"{label}: {sentence}" for label, sentence in explained)]
     return lines
 
 
@@ -152,6 +153,8 @@ def error(finding: Finding) -> str:
     found = finding.worst
     if found is None:
         return ""
+    if found.error == 0.0:
+        return "none: the value is exact"
     if math.isinf(found.error):
         return "of another kind (finite, infinite or NaN) than the exact value: no rounding does that"
     ratio = f"{found.ratio:.3g} × the bound {found.bound:.2g}" if found.bound > 0 else "where only 0 is right"
