@@ -20,7 +20,7 @@ Pairs: TypeAlias = Sequence[tuple[Any, Any]]
 """One ``(kernel, bias)`` a layer: kernel ``(n_in, n_out)`` or ``(n_out, n_in)``, bias ``(n_out,)``."""
 
 
-class Unsupported(Exception):
+class Unsupported(Exception):  # noqa: N818 (it is an outcome, not an error)
     """This engine cannot run this scenario on this machine; the message says why and what would help."""
 
 
@@ -80,7 +80,10 @@ class Probe(Protocol):
 class Adapter(Protocol):
     """One engine of one framework."""
 
-    kernel: Literal["in,out", "out,in"]
+    @property
+    def kernel(self) -> Literal["in,out", "out,in"]:
+        """Return the orientation of kernels: ``(n_in, n_out)`` or ``(n_out, n_in)``."""
+        ...
 
     def plain(self, network: Network, weights: Pairs) -> PlainProgram:
         """Build the plain program and load `weights` into it."""

@@ -24,6 +24,7 @@ ACTIVATIONS: dict[str, Callable[[Any, Layer], Any]] = {
 }
 """From ``torch.nn`` and the layer to the module."""
 
+
 def binary_cross_entropy(F: Any, A: Tensor, Y: Tensor) -> Tensor:
     """Return the terms. Raises `Unsupported` where an output is NaN, which the function refuses."""
     try:

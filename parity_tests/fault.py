@@ -116,8 +116,8 @@ def run(problem: Problem, mutations: Mutations) -> list[Chunk]:
 
 
 def judged(oracle: Oracle, chunks: list[Chunk], plain_only: bool = False) -> tuple[Finding, ...]:
-    """Judge the chunks, with all rows given or only those of the plain program."""
-    judge = Judge(oracle)
+    """Judge the chunks, with all rows given, or, without looking for causes, only those of the plain program."""
+    judge = Judge(oracle, explain=not plain_only)
     for chunk in chunks:
         judge.add(replace(chunk, probed={}) if plain_only else chunk)
     return judge.findings()

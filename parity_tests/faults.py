@@ -15,7 +15,7 @@ from gradparity.reference.problem import Array, Problem
 Inject = Callable[[Problem], Iterator[Mutations]]
 When = Callable[[Problem], bool]
 CURVED = ("sigmoid", "tanh")
-KINDS = ("Z1", "A1", "loss", "dA{L}", "dA1", "delta1", "dW1", "db1", "W1_next", "b1_next")
+KINDS = ("Z1", "A1", "loss", "dA{L}", "dA{H}", "delta1", "dW1", "db1", "W1_next", "b1_next")
 
 
 def always(p: Problem) -> bool:
@@ -339,7 +339,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("float16 sums", "one accumulation in float16", each("dW{L}", "db1", change=accumulated_in(FLOAT16)), "computed in float16"),
     Fault("float32 for float64", "one row in float32", each("Z1", "A1", "dA1", "dW1", "W1_next", change=in_float32, when=lambda p: p.dtype == "float64"), "float32"),
     Fault("flush to zero", "subnormal numbers are set to 0", each("A1", "dW1", change=flushed), "", "TensorFlow, XLA and JAX do so, and every bound has room for it", on="subnormal"),
-    Fault("underflow in float16", "what is below the smallest normal float16 is lost", each("delta1", "dW1", change=lambda at: np.where(np.abs(at.right) < 6.1e-5, 0, at.right)), "the smallest normal float16"),
+    Fault("underflow in float16", "what is below the smallest normal float16 is lost", each("delta1", "dW1", change=lambda at: np.where(np.abs(at.right) < np.finfo(np.float16).tiny, 0, at.right)), "the smallest normal float16|is 0 everywhere"),
     Fault("gradient scaled by 1 + 1e-3", "the whole gradient is a little too large", each("dW1", "dW{L}", change=scaled(lambda at: 1.001)), "times what its formula gives"),
     Fault("one element wrong by 1 %", "the largest element of a row", each(*KINDS, change=one_element(lambda x: x * 1.01)), "wrong in element|times what its formula gives"),
     Fault("one element wrong by 100 ULP", "the largest element of a row", each(*KINDS, change=by_ulps(100)), "wrong in element|off by"),

@@ -34,7 +34,7 @@ REDUCTIONS = [Loss("", samples, outputs) for samples, outputs in product(KINDS, 
 FITTING = [(loss, activation) for loss, J in LOSSES.items() for activation in J.activations]
 HIDDEN = sorted(ACTIVATIONS)
 DEPTHS = (1, 2, 3, 4)
-NO_EXTENDED = np.finfo(np.longdouble).eps > 2.0**-63
+NO_EXTENDED = float(np.finfo(np.longdouble).eps) > 2.0**-63
 EXTENDED = pytest.mark.skipif(
     NO_EXTENDED, reason="here a long double is no finer than float64: bounds are 5 times wider"
 )
@@ -155,10 +155,10 @@ def test_products(p: int, n: int, q: int, spread: str, extended: bool) -> None:
     """Large float64 products, by slices where these are certified, are within ``(n+9)·2⁻⁶⁴`` of ``|A||B|``."""
     rng = np.random.default_rng(n)
     crossing, checkered = SPREADS[spread]
-    small, odd = 10.0**-checkered, np.add.outer(np.arange(max(p, n)), np.arange(max(n, q))) % 2
+    small, inner = 10.0**-checkered, np.arange(n)
     scale = 10.0 ** rng.uniform(-crossing, crossing, n)
-    A = rng.standard_normal((p, n)) * scale * np.where(odd[:p, :n], small, 1.0)
-    B = rng.standard_normal((n, q)) / scale[:, None] * np.where(odd[:n, :q], 1.0, small)
+    A = rng.standard_normal((p, n)) * scale * np.where(np.add.outer(np.arange(p), inner) % 2, small, 1.0)
+    B = rng.standard_normal((n, q)) / scale[:, None] * np.where(np.add.outer(inner, np.arange(q)) % 2, 1.0, small)
     A[:, ::3] *= p % 2
     if extended:
         A = A * (1 + rng.random((p, n)).astype(np.longdouble) * 2.0**-53)

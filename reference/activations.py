@@ -28,8 +28,15 @@ class Slack(NamedTuple):
 class Activation(Protocol):
     """What the table needs of an activation."""
 
-    symbol: str
-    derivative_formula: str
+    @property
+    def symbol(self) -> str:
+        """Return how the activation is written in a formula."""
+        ...
+
+    @property
+    def derivative_formula(self) -> str:
+        """Return how its derivative is written, in A and Z."""
+        ...
 
     def value(self, z: Array, slope: float) -> Array:
         """Return ``A = f(Z)``."""

@@ -113,7 +113,7 @@ def magnitude(x: Array) -> Array:
 
 def is_zero(x: Array | float | None) -> bool:
     """Return whether x is the scalar 0 that stands for an array of zeros."""
-    return isinstance(x, float) and x == 0.0
+    return isinstance(x, float) and bool(x == 0.0)
 
 
 def add(*terms: Array | float) -> Array | float:
@@ -170,7 +170,9 @@ def sum_bound(r: Rounding, x: Ball, extra: int, mid: Array) -> Error:
     """Bound ``Σ x`` over the m columns: ``γ_{m+extra} Σ|x| + mω``, 0 where all terms are 0."""
     m, absolute = x.mid.shape[-1], magnitude(x.mid)
     inherited = np.sum(np.broadcast_to(x.rad, absolute.shape), axis=-1, keepdims=True) if not is_zero(x.rad) else 0.0
-    inherited_var = np.sum(np.broadcast_to(x.var, absolute.shape), axis=-1, keepdims=True) if not is_zero(x.var) else 0.0
+    inherited_var = (
+        np.sum(np.broadcast_to(x.var, absolute.shape), axis=-1, keepdims=True) if not is_zero(x.var) else 0.0
+    )
     S = absolute.sum(-1, keepdims=True) + inherited
     rad = np.where(S == 0.0, 0.0, r.gamma(m + extra) * S + m * r.omega + inherited)
     squares = np.square(magnitude(mid)) + np.square(absolute).sum(-1, keepdims=True)

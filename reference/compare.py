@@ -103,7 +103,13 @@ def _worst(r: Rounding, c: Comparison, first_step: int, step: int) -> Worst:
     exact, error = float(c.mid[at]), float(c.error[at])
     spacing = float(np.spacing(np.abs(np.asarray(exact, dtype=r.dtype)))) if np.isfinite(exact) else np.nan
     return Worst(
-        first_step + step + 1, (int(row), int(column)), float(c.value[at]), exact, error, float(c.rad[at]), error / spacing
+        first_step + step + 1,
+        (int(row), int(column)),
+        float(c.value[at]),
+        exact,
+        error,
+        float(c.rad[at]),
+        error / spacing,
     )
 
 
@@ -146,13 +152,14 @@ _SEVERITY = (Verdict.NOT_GIVEN, Verdict.WITHIN, Verdict.SUSPECT, Verdict.WRONG)
 
 
 def _both(a: Finding, b: Finding) -> str:
-    """Return the convention that explains every wrong step of both."""
-    names = {f.convention for f in (a, b) if f.verdict is Verdict.WRONG}
-    return names.pop() if len(names) == 1 else ""
+    """Return the conventions that each explain every wrong step of both."""
+    names = [set(f.convention.split()) for f in (a, b) if f.verdict is Verdict.WRONG]
+    return " ".join(sorted(set.intersection(*names))) if names else ""
 
 
 def merged(a: Finding, b: Finding) -> Finding:
     """Return the finding over the steps of both, `a` before `b`."""
+
     def ratio(f: Finding) -> float:
         return f.worst.ratio if f.worst else -1.0
 

@@ -76,9 +76,7 @@ def _torch_bceloss(J: LossFunction, dtype: str) -> LossFunction:
         # What underflows in (a − y)/N is divided by the same small number.
         return Terms(r.gamma(6) * np.abs(value) + r.omega / np.maximum(a.mid * (1 - a.mid), 1e-12), 0.0, 0.0)
 
-    return replace(
-        J, term=term, limit=None, gradient=gradient, term_error=term_error, gradient_error=gradient_error
-    )
+    return replace(J, term=term, limit=None, gradient=gradient, term_error=term_error, gradient_error=gradient_error)
 
 
 def _jax_leaky_relu() -> Activation:

@@ -16,7 +16,7 @@ import numpy as np
 from gradparity.reference.bounds import Ball, rounding
 from gradparity.reference.compare import Comparison, against, best
 from gradparity.reference.evaluation import Evaluation, problem_rows
-from gradparity.reference.mistake import Case, Variant
+from gradparity.reference.mistake import Case, Mistake, Variant
 from gradparity.reference.mistakes import MISTAKES, OF_NOT_FINITE
 from gradparity.reference.problem import Array, Problem
 from gradparity.reference.verdict import Finding, Verdict
@@ -45,7 +45,7 @@ def with_causes(problem: Problem, chunk: Steps, findings: list[Finding], known: 
 
 def _cause(problem: Problem, chunk: Steps, finding: Finding) -> str:
     at = (finding.first_wrong_step or 1) - 1 - chunk.first_step
-    now, before = _everything(problem, chunk, at), _everything(problem, chunk, at - 1) if at else {}
+    now, before = everything(problem, chunk, at), everything(problem, chunk, at - 1) if at else {}
     own = chunk.probed if finding.program == "probed" else chunk.plain
     names = set(chunk.weights) | {"X", "Y"} | (set(own) if finding.basis != "end to end" or own is chunk.probed else set())
     given = {name: array for name, array in now.items() if name in names and name != finding.quantity}
@@ -53,7 +53,7 @@ def _cause(problem: Problem, chunk: Steps, finding: Finding) -> str:
     return diagnose(problem, finding.quantity, value, given, now, before)
 
 
-def _everything(problem: Problem, chunk: Steps, at: int) -> dict[str, Array]:
+def everything(problem: Problem, chunk: Steps, at: int) -> dict[str, Array]:
     """Return data, weights and all well-formed quantities of one step."""
     X, Y = problem.batch(chunk.first_step + at)
     m = X.shape[1]
@@ -85,42 +85,49 @@ def diagnose(
         compared = best(value, evaluation.candidates(quantity))
         if not compared.outside.any():
             return UNKNOWN
-        for words in _reproducing(problem, quantity, value, evaluation, others or given, before or {}, compared):
-            return words
-        return _place(quantity, compared)
+        case = Case(problem, evaluation, evaluation.rows[quantity], others or given, before or {}, value)
+        return _named(case, compared) or _named_upstream(case, compared) or _place(quantity, compared)
 
 
-def _reproducing(
-    problem: Problem,
-    quantity: str,
-    value: Array,
-    evaluation: Evaluation,
-    others: Mapping[str, Array],
-    before: Mapping[str, Array],
-    compared: Comparison,
-) -> Iterator[str]:
-    row = evaluation.rows[quantity]
+def _mistakes(value: Array, compared: Comparison) -> Iterator[Mistake]:
     finite = bool(np.isfinite(value[compared.outside]).any())
-    for formula in (row, *row.alternatives):
-        case = Case(problem, evaluation, formula, others, before, value)
-        for variant in _variants(case, finite):
-            if (not variant.screened or _promising(value, variant.rough(evaluation), compared)) and _reproduces(variant.ball(evaluation), value, compared):
-                yield f"{quantity} {variant.words}"
-    if problem.X.shape[1] * sum(W.size for W in problem.W) > LARGE:
-        return
+    yield from (mistake for mistake in MISTAKES if finite or mistake.name in OF_NOT_FINITE)
+
+
+def _named(case: Case, compared: Comparison) -> str:
+    """Return the first mistake that reproduces the value, in the form that fits best; empty if none does."""
+    value, evaluation = compared.value, case.evaluation
+    cases = [replace(case, row=row) for row in (case.row, *case.row.alternatives)]
+    for mistake in _mistakes(value, compared):
+        found: list[tuple[float, str]] = []
+        for formula in cases:
+            for variant in mistake.variants(formula):
+                if variant.by_form or _promising(variant, formula, compared):
+                    ball = variant.ball(evaluation)
+                    if _reproduces(ball, compared) and (variant.by_form or _differs(ball, compared)):
+                        found.append((float(np.square(against(value, ball).ratio).sum()), variant.words))
+        if found:
+            return f"{case.row.name} {min(found)[1]}"
+    return ""
+
+
+def _named_upstream(case: Case, compared: Comparison) -> str:
+    """Return the first mistake in a row that was not given, and that the value was computed from, that reproduces it."""
+    evaluation, quantity = case.evaluation, case.row.name
+    p = case.problem
+    if p.X.shape[1] * sum(W.size for W in p.W) > LARGE:
+        return ""
+    rows = tuple(evaluation.rows.values())
     for name in _not_given(evaluation, quantity):
-        upstream = evaluation.rows[name]
-        for formula in (upstream, *upstream.alternatives):
-            for variant in _variants(Case(problem, evaluation, formula, others, before), finite):
-                mistaken = Evaluation(evaluation.r, tuple(evaluation.rows.values()), evaluation.given | {name: variant.ball(evaluation)})
-                if _promising(value, mistaken.mid(quantity), compared) and _reproduces(mistaken.ball(quantity), value, compared):
-                    yield f"{quantity} is as it would be if {name} were wrong: {name} {variant.words}"
-
-
-def _variants(case: Case, finite: bool) -> Iterator[Variant]:
-    for mistake in MISTAKES:
-        if finite or mistake.name in OF_NOT_FINITE:
-            yield from mistake.variants(case)
+        for row in (evaluation.rows[name], *evaluation.rows[name].alternatives):
+            for mistake in _mistakes(compared.value, compared):
+                for variant in mistake.variants(replace(case, row=row, value=None)):
+                    given = evaluation.given | {name: variant.ball(evaluation)}
+                    mistaken = Evaluation(evaluation.r, rows, given)
+                    fits = _fits(mistaken.mid(quantity), compared.rad, compared.value, compared.ratio)
+                    if fits and _reproduces(mistaken.ball(quantity), compared) and _differs(mistaken.ball(quantity), compared):
+                        return f"{quantity} is wrong as if {name} were: {name} {variant.words}"
+    return ""
 
 
 def _not_given(evaluation: Evaluation, quantity: str) -> list[str]:
@@ -135,28 +142,36 @@ def _not_given(evaluation: Evaluation, quantity: str) -> list[str]:
     return list(found)
 
 
-def _promising(value: Array, rough: Array, compared: Comparison) -> bool:
-    """Return whether a mistaken value fits about as well as the right one, or better, in units of the right bound.
+def _promising(variant: Variant, case: Case, compared: Comparison) -> bool:
+    """Return whether the mistaken value, computed roughly, fits about as well as the right one, or better."""
+    rough, axis = variant.rough(case)
+    if axis is None:
+        return rough.shape == compared.value.shape and _fits(rough, compared.rad, compared.value, compared.ratio)
+    part = [np.take(x, case.lines[axis], axis) for x in (compared.rad, compared.value, compared.ratio)]
+    return rough.shape == part[1].shape and _fits(rough, part[0], part[1], part[2])
 
-    It is within two bounds where it reproduces the value: evaluated in float64, it is a bound away from exact itself.
-    """
-    if rough.shape != value.shape:
-        return False
-    ratio = against(value, Ball(rough, compared.rad)).ratio
+
+def _fits(rough: Array, rad: Array, value: Array, right: Array) -> bool:
+    """Compare error/bound with that of the `right` formula. A value that the mistake reproduces is within two bounds:
+    evaluated roughly, it is about a bound away from the mistake's exact value itself."""
+    ratio = against(value, Ball(rough, rad)).ratio
     infinite = np.isposinf(ratio)
-    if infinite.sum() > np.isposinf(compared.ratio).sum():
-        return False
-    limit = np.max(compared.ratio, where=np.isfinite(compared.ratio), initial=2.0)
-    return bool(np.max(ratio, where=~infinite, initial=0.0) <= limit)
+    limit = np.max(right, where=np.isfinite(right), initial=2.0)
+    return bool(infinite.sum() <= np.isposinf(right).sum() and np.max(ratio, where=~infinite, initial=0.0) <= limit)
 
 
-def _reproduces(ball: Ball, value: Array, compared: Comparison) -> bool:
-    """Return whether `value` lies in `ball`, which is not where the right formula would put it."""
+def _reproduces(ball: Ball, compared: Comparison) -> bool:
+    """Return whether the value lies in `ball`, and `ball` says something where the value is wrong."""
+    value = compared.value
     if ball.mid.shape != value.shape or against(value, ball).outside.any():
         return False
     anything = np.isposinf(np.broadcast_to(ball.rad, value.shape))
-    differs = against(ball.mid, Ball(compared.mid, compared.rad)).outside
-    return not (anything & compared.outside).any() and bool(differs.any())
+    return not bool((anything & compared.outside).any())
+
+
+def _differs(ball: Ball, compared: Comparison) -> bool:
+    """Return whether `ball` is not where the right formula would put the value anyway."""
+    return bool(against(ball.mid, Ball(compared.mid, compared.rad)).outside.any())
 
 
 def _place(quantity: str, compared: Comparison) -> str:

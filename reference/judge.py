@@ -32,11 +32,30 @@ PLAIN, PROBED = "plain", "probed"
 class Steps(Protocol):
     """Consecutive steps with the same batch size; see `gradparity.adapters.outcome.Chunk`."""
 
-    first_step: int
-    steps: int
-    weights: Mapping[str, Array]
-    plain: Mapping[str, Array]
-    probed: Mapping[str, Array]
+    @property
+    def first_step(self) -> int:
+        """Return the first step, from 0."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """Return the number of steps."""
+        ...
+
+    @property
+    def weights(self) -> Mapping[str, Array]:
+        """Return the weights before each step."""
+        ...
+
+    @property
+    def plain(self) -> Mapping[str, Array]:
+        """Return what the plain program computed."""
+        ...
+
+    @property
+    def probed(self) -> Mapping[str, Array]:
+        """Return what the probed program computed."""
+        ...
 
 
 class Oracle:
@@ -58,14 +77,16 @@ class Oracle:
         names = [row.name for row in self.rows]
         if program == PROBED:
             return tuple(name for name in names if not name.endswith("_next"))
-        return tuple(name for name in names if name == "loss" or name.startswith(("dW", "db")) or name.endswith("_next"))
+        return tuple(
+            name for name in names if name == "loss" or name.startswith(("dW", "db")) or name.endswith("_next")
+        )
 
 
 class Judge:
-    """Collects the chunks of one cell; `findings` sums them up."""
+    """Collects the chunks of one cell; `findings` sums them up, the first wrong one with its cause unless `explain` is off."""
 
-    def __init__(self, oracle: Oracle) -> None:
-        self.oracle = oracle
+    def __init__(self, oracle: Oracle, explain: bool = True) -> None:
+        self.oracle, self.explain = oracle, explain
         self.found: dict[tuple[str, str], Finding] = {}
         self.digests: defaultdict[tuple[str, str], hashlib._Hash] = defaultdict(hashlib.sha256)
 
@@ -75,9 +96,11 @@ class Judge:
             for name, value in arrays.items():
                 self.digests[program, name].update(value.tobytes())
         with np.errstate(all="ignore"):
-            explained = {key for key, finding in self.found.items() if finding.cause}
             findings = _chunk_findings(self.oracle, chunk)
-            for finding in with_causes(self.oracle.problem, chunk, findings, explained):
+            if self.explain:
+                known = {key for key, finding in self.found.items() if finding.cause}
+                findings = with_causes(self.oracle.problem, chunk, findings, known)
+            for finding in findings:
                 key = (finding.program, finding.quantity)
                 self.found[key] = merged(self.found[key], finding) if key in self.found else finding
 
@@ -177,7 +200,9 @@ def _well_formed(
         else:
             good[row.name] = value
             continue
-        bad.append(Finding(program, row.name, Verdict.WRONG, row.formula, steps=1, first_wrong_step=1, wrong=1, note=note))
+        bad.append(
+            Finding(program, row.name, Verdict.WRONG, row.formula, steps=1, first_wrong_step=1, wrong=1, note=note)
+        )
     return good, bad
 
 

@@ -153,7 +153,11 @@ def cce_logits_gradient(r: Rounding, z: Ball, y: Array, value: Array) -> Terms:
     own, full = (Ball(p, *Softmax().value_bound(r, ball, p, 0.0)) for ball in (Ball(z.mid), z))
     inherited = np.where(np.isposinf(own.rad), 0.0, np.maximum(full.rad - own.rad, 0.0) * weight)
     difference = r.u * (magnitude(value) + inherited) + r.gamma(n + 2) * (magnitude(p) * weight + inherited)
-    return Terms(np.where(np.isposinf(own.rad), np.inf, own.rad * weight + difference), inherited, np.maximum(full.var - own.var, 0.0) * weight * weight)
+    return Terms(
+        np.where(np.isposinf(own.rad), np.inf, own.rad * weight + difference),
+        inherited,
+        np.maximum(full.var - own.var, 0.0) * weight * weight,
+    )
 
 
 def squared_term(r: Rounding, a: Ball, y: Array, value: Array, c: float) -> Terms:

@@ -46,6 +46,16 @@ class Case:
         assert self.value is not None
         return against(self.value, self.right)
 
+    @cached_property
+    def lines(self) -> dict[int, Array]:
+        """For each axis, some indices that tell mistakes apart: with the largest error/bound, and two others."""
+        ratio = self.compared.ratio[0]
+        found = {}
+        for axis in (-1, -2):
+            worst = int(np.argmax(ratio.max(axis=-2 if axis == -1 else -1, initial=0.0)))
+            found[axis] = np.unique([worst, 0, ratio.shape[axis] - 1])
+        return found
+
     @property
     def kind(self) -> str:
         """Return the row's name without the number of its layer."""
@@ -114,18 +124,26 @@ class Variant:
     row: Row
     inputs: Mapping[str, Ball] = field(default_factory=dict)
     then: Then = unchanged
-    screened: bool = True
-    """Whether its rough value tells apart what cannot be it; not so where the bound is much wider than the right one."""
+    by_form: bool = False
+    """Whether the form of the engine's numbers is the evidence (all are of a narrow format), and not their values."""
 
     def ball(self, evaluation: Evaluation) -> Ball:
         """Return what a correct engine would compute that made this mistake, with the bound that the mistake demands."""
         return self.then(evaluation.evaluate(self.row, **self.inputs))
 
-    def rough(self, evaluation: Evaluation) -> Array:
-        """Return the same value in float64, without a bound and at little cost."""
-        mids = [self.inputs[n].mid if n in self.inputs else evaluation.ball(n).mid for n in self.row.inputs]
-        value = self.row.compute(Working(), *(mid.astype(np.float64) for mid in mids))
-        return self.then(Ball(value)).mid
+    def rough(self, case: Case) -> tuple[Array, int | None]:
+        """Return the same value in float64, without a bound and at little cost.
+
+        Of a product of other inputs only `Case.lines` are computed: columns or rows, along the axis that is returned.
+        """
+        if self.row is case.row and not self.inputs:
+            return self.then(Ball(case.right.mid)).mid, None
+        mids = [(self.inputs[n] if n in self.inputs else case.evaluation.ball(n)).mid for n in self.row.inputs]
+        axis = None
+        if self.row.products and self.then is unchanged:
+            which, axis = (0, -2) if case.kind in ("dW", "db") else (1, -1)
+            mids[which] = np.take(mids[which], case.lines[axis], axis)
+        return self.then(Ball(self.row.compute(Working(), *(mid.astype(np.float64) for mid in mids)))).mid, axis
 
 
 @dataclass(frozen=True)

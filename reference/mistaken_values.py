@@ -176,5 +176,5 @@ def narrow(case: Case) -> Iterator[Variant]:
         if form is not TF32 and form.holds(case.value.astype(np.float64)):
             yield Variant(
                 f"is computed in {form.name}, not in {case.problem.dtype}", case.row,
-                then=lambda _, form=form: computed_in(form, case.evaluation, case.row, case.inputs), screened=False,
+                then=lambda _, form=form: computed_in(form, case.evaluation, case.row, case.inputs), by_form=True,
             )  # fmt: skip

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 def transposed(x: Ball) -> Ball:
     """Return the ball of the transpose."""
-    return Ball(*(np.swapaxes(part, -1, -2) if isinstance(part, np.ndarray) else part for part in x))
+    mid, rad, var = (np.swapaxes(part, -1, -2) if isinstance(part, np.ndarray) else part for part in x)
+    return Ball(np.asarray(mid), 0.0 if rad is None else rad, var)
 
 
 def _divisor(loss: Loss, Y: Ball) -> int:

@@ -46,9 +46,7 @@ class Softmax:
         """Bound ``p`` by the relative error of each exponential and of the sum; at most all of it."""
         p, n = magnitude(a), a.shape[-2]
         s = magnitude(z.mid - z.mid.max(axis=-2, keepdims=True))
-        own = (
-            r.u * (2 * s + 2 * total(weighted(p, s)) + 2 * log(n)) + 2 * r.tau("exp") * (1 + log(n)) + r.gamma(n + 4)
-        )
+        own = r.u * (2 * s + 2 * total(weighted(p, s)) + 2 * log(n)) + 2 * r.tau("exp") * (1 + log(n)) + r.gamma(n + 4)
         spread = z.rad + (np.max(z.rad, axis=-2, keepdims=True) if isinstance(z.rad, np.ndarray) else z.rad)
         # The engine's own z, at most `spread` away, enters its rounding errors too.
         relative = np.expm1(np.minimum(own + (1 + 4 * r.u) * spread, 50.0))
@@ -66,9 +64,7 @@ class Softmax:
         p, G, n = magnitude(a.mid), magnitude(g.mid), a.mid.shape[-2]
         high_p, high_G = p + a.rad, G + g.rad
         inherited = (
-            p * (g.rad + total(p * g.rad))
-            + a.rad * (high_G + total(high_p * high_G))
-            + p * total(a.rad * high_G)
+            p * (g.rad + total(p * g.rad)) + a.rad * (high_G + total(high_p * high_G)) + p * total(a.rad * high_G)
         )
         size = high_G + total(high_p * high_G)
         lost = r.flushed(p)

@@ -21,7 +21,8 @@ JOURNAL = "results.jsonl"
 @dataclass(frozen=True)
 class Line:
     """One drawn scenario on one engine. `ratios` and `sigmas` hold the largest error/bound and the largest error in
-    standard deviations of each kind of row; `wrong` and `suspect` name rows, as ``probed delta[tanh]``."""
+    standard deviations of each kind of row that is within its bound; `wrong`, `listed` (declared or known) and
+    `suspect` name rows, as ``probed delta[tanh]``."""
 
     index: int
     engine: str
@@ -36,6 +37,7 @@ class Line:
     sigmas: Mapping[str, float]
     wrong: tuple[str, ...]
     suspect: tuple[str, ...]
+    listed: tuple[str, ...]
     message: str
     versions: str
 
@@ -61,6 +63,8 @@ def line(drawn: Drawn, index: int, cell: Cell, problem: Problem) -> Line:
     sigmas: dict[str, float] = {}
     for f in cell.findings:
         name = _name(f, kinds)
+        if f.verdict not in (Verdict.WITHIN, Verdict.SUSPECT):
+            continue
         if f.worst:
             ratios[name] = max(ratios.get(name, 0.0), f.worst.ratio)
         sigmas[name] = max(sigmas.get(name, 0.0), f.sigmas)
@@ -82,6 +86,7 @@ def line(drawn: Drawn, index: int, cell: Cell, problem: Problem) -> Line:
         sigmas=sigmas,
         wrong=named(Verdict.WRONG) or cell.faults,
         suspect=named(Verdict.SUSPECT),
+        listed=tuple(dict.fromkeys(named(Verdict.DECLARED) + named(Verdict.KNOWN))),
         message=cell.message,
         versions=versions(cell),
     )

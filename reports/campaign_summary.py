@@ -53,9 +53,8 @@ def _ratios(lines: Sequence[Line]) -> str:
     largest: dict[str, dict[str, tuple[float, str]]] = defaultdict(dict)
     for line in lines:
         for name, ratio in line.ratios.items():
-            if name not in line.wrong and line.verdict not in FAILING:
-                known = largest[name].get(line.dtype, (-1.0, ""))
-                largest[name][line.dtype] = max(known, (ratio, f"{line.engine} {line.index}"))
+            known = largest[name].get(line.dtype, (-1.0, ""))
+            largest[name][line.dtype] = max(known, (ratio, f"{line.engine} {line.index}"))
     dtypes = sorted({line.dtype for line in lines})
     rows = []
     for name in sorted(largest):

@@ -187,6 +187,9 @@ def _kind(name: str) -> tuple[str, int]:
 def bound_lines(found: Recomputed) -> Iterator[tuple[str, str]]:
     """Yield the parts of the bound, as (label, sentence)."""
     r, bound = rounding(found.problem.dtype), found.bound
+    if not np.isfinite(bound.total):
+        yield "bound", "none: a correct engine may overflow here, or meet a singularity; the element is not judged"
+        return
     if terms := products(found):
         S = float(sum(abs(np.prod(factors)) for _, factors in terms))
         yield "S", f"the sum of the absolute values of {story.plural(len(terms), 'term')}: {S:.3g}"

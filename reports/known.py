@@ -109,8 +109,12 @@ def applied(cell: Cell, registry: tuple[Entry, ...] | None = None) -> Cell:
         if appeared:
             figures = [_listed(figure, entry) for figure in figures]
         if not appeared and cell.scenario in entry.seen:
-            faults.append(f"listed as {entry.kind} ({entry.id}), but no longer there: remove it, or narrow its versions")
-    return with_verdict(replace(cell, findings=tuple(findings), figures=tuple(figures), faults=tuple(faults), reasons=reasons))
+            faults.append(
+                f"listed as {entry.kind} ({entry.id}), but no longer there: remove it, or narrow its versions"
+            )
+    return with_verdict(
+        replace(cell, findings=tuple(findings), figures=tuple(figures), faults=tuple(faults), reasons=reasons)
+    )
 
 
 def _listed(figure: Figure, entry: Entry) -> Figure:
