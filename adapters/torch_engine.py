@@ -36,7 +36,7 @@ def binary_cross_entropy(F: Any, A: Tensor, Y: Tensor) -> Tensor:
 
 
 LOSSES: dict[str, Callable[[Any, Tensor, Tensor], Tensor]] = {
-    "bce": lambda F, A, Y: binary_cross_entropy(F, A, Y),
+    "bce": binary_cross_entropy,
     "bce_logits": lambda F, Z, Y: F.binary_cross_entropy_with_logits(Z, Y, reduction="none"),
     "cce": lambda F, A, Y: -(Y * A.log()).sum(1),
     "cce_logits": lambda F, Z, Y: F.cross_entropy(Z, Y, reduction="none"),

@@ -9,7 +9,7 @@ import numpy as np
 from gradparity.parity_tests.fault import At, Fault, Mutation, Mutations
 from gradparity.reference.activations import ACTIVATIONS
 from gradparity.reference.formats import BFLOAT16, FLOAT16, TF32, Format
-from gradparity.reference.formulas import T
+from gradparity.reference.bounds import T
 from gradparity.reference.problem import Array, Problem
 
 Inject = Callable[[Problem], Iterator[Mutations]]
@@ -113,7 +113,7 @@ def accumulated_in(form: Format) -> Mutation:
 
     def change(at: At) -> Array:
         P = at.inputs[0]
-        Q = T(at.inputs[1]) if len(at.inputs) > 1 else np.ones((P.shape[1], 1), P.dtype)
+        Q = at.inputs[1].T if len(at.inputs) > 1 else np.ones((P.shape[1], 1), P.dtype)
         total = np.zeros((P.shape[0], Q.shape[1]))
         for k in range(P.shape[1]):
             total = form.nearest(total + form.nearest(np.outer(P[:, k], Q[k]).astype(np.float64)))

@@ -1,4 +1,4 @@
-"""The campaign: its draws are reproducible and everywhere, it resumes, it makes failures small, and it finds nothing."""
+"""The campaign: draws can be had again and reach everything; it resumes, makes failures small, and finds nothing."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from gradparity.adapters.function_engine import StepProblem
 from gradparity.adapters.pool import PoolClosedError
 from gradparity.parity_tests.strategies import scenarios
 from gradparity.reference.activations import ACTIVATIONS
+from gradparity.reference.data import Inline
 from gradparity.reference.errors import InputError
 from gradparity.reference.evaluation import Working, problem_rows
+from gradparity.reference.initial import Given
 from gradparity.reference.losses import LOSSES
 from gradparity.reference.problem import Layer, Loss, Problem
 from gradparity.reference.scenario import Scenario
@@ -29,6 +31,7 @@ from gradparity.reports.campaign_summary import summary
 from gradparity.reports.campaign_values import VALUES
 from gradparity.reports.cell import FAILING, Cell
 from gradparity.reports.cli import cli
+from gradparity.reports.verify import verify
 
 COUNT = 160
 
@@ -128,8 +131,6 @@ def test_cross_entropy_over_classes_has_no_mean_over_outputs() -> None:
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 @given(scenarios())
 def test_the_table_in_working_precision_is_within_its_own_bounds(d: Drawn) -> None:
-    from gradparity.reports.verify import verify
-
     (cell,) = verify([d.scenario], [correct]).cells
     assert cell.verdict in (Verdict.WITHIN, Verdict.SUSPECT), cell.first_wrong
 
@@ -146,6 +147,58 @@ def test_no_false_alarm(tmp_path: Path) -> None:
     judged, not_judged = sum(line.elements for line in lines), sum(line.not_judged for line in lines)
     assert judged > 1e6
     assert not_judged < 0.02 * judged
+
+
+# What campaigns found in the judge: correct engines that were called wrong.
+
+
+def one_layer(activation: str, loss: Loss, X: float, Y: float, W: float, dtype: str) -> Scenario:
+    data, weights = Inline(((X,),), ((Y,),)), Given(W1=[[W]])
+    return Scenario("one-layer", [Layer(1, activation)], loss, data, weights, dtypes=(dtype,))
+
+
+def selecting(p: StepProblem) -> dict[str, Any]:
+    """As torch, JAX and XLA do: the gradient of ReLU is selected, not multiplied; and ½ comes after the 2."""
+    trace = correct(p)
+    with np.errstate(all="ignore"):
+        trace["dA1"] = 2 * (trace["A1"] - p.Y) * p.X.dtype.type(0.5)
+        trace["delta1"] = np.where(trace["Z1"] > 0, trace["dA1"], np.zeros_like(p.Y))
+    return {name: trace[name] for name in ("Z1", "A1", "loss", "dA1", "delta1")}
+
+
+def other_form(p: StepProblem) -> dict[str, Any]:
+    """As torch does: BCE from logits as ``(1−y)z − log σ(z)``, which is infinite where the table's form is NaN."""
+    trace = correct(p)
+    with np.errstate(all="ignore"):
+        z, zero = trace["Z1"], np.zeros_like(p.Y)
+        terms = (1 - p.Y) * z + np.logaddexp(zero, -z)
+    return {"Z1": z, "A1": trace["A1"], "loss": terms.sum(keepdims=True)}
+
+
+@pytest.mark.parametrize(
+    ("scenario", "engine"),
+    [
+        (one_layer("relu", Loss("half_squared_error", "sum"), 0.0, 3.4e38, 0.0, "float32"), selecting),
+        (one_layer("linear", Loss("bce_logits"), 1e38, 0.0, 10.0, "float32"), other_form),
+        # The product 1e-330 is 0 in float64, and its bound must not be.
+        (one_layer("linear", Loss("squared_error"), 1e-130, 1e-200, 0.0, "float64"), correct),
+    ],
+    ids=["infinite-cotangent", "infinite-logit", "underflow"],
+)
+def test_a_correct_engine_is_not_called_wrong(scenario: Scenario, engine: Any) -> None:
+    (cell,) = verify([scenario], [engine]).cells
+    assert cell.verdict is Verdict.WITHIN, cell.first_wrong
+    assert any(f.elements + f.not_judged for f in cell.findings)
+
+
+def test_a_product_that_is_exactly_zero_is_still_judged_sharply() -> None:
+    def not_zero(p: StepProblem) -> dict[str, Any]:
+        return correct(p) | {"Z1": np.full_like(p.Y, 1e-320)}
+
+    scenario = one_layer("linear", Loss("squared_error"), 0.0, 1.0, 3.0, "float64")
+    (cell,) = verify([scenario], [not_zero]).cells
+    assert cell.first_wrong is not None
+    assert cell.first_wrong.quantity == "Z1"
 
 
 # ------------------------------------------------------------------------------------------- resumption and shrinking

@@ -384,7 +384,7 @@ def test_nothing_is_markup_in_markdown() -> None:
 
 def test_nothing_is_markup_in_a_notebook_or_in_xml() -> None:
     assert "<script" not in notebook.summary(hostile())
-    assert Results(CELLS, INFO)._repr_html_().startswith("<p><b>Wrong: ")
+    assert "<b>Wrong: " in Results(CELLS, INFO)._repr_html_()
     root = ET.fromstring(junit.render(hostile()))
     assert any("<script>" in (case.get("name") or "") for case in root.iter("testcase"))
 

@@ -7,8 +7,10 @@ J. Sci. Comput. 41(5), 2019 (the variances). `docs/mathematics.md` derives each 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from math import sqrt
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,13 +41,18 @@ class Ball(NamedTuple):
 
     mid: Array
     rad: Array | float = 0.0
-    own_var: Array | float | None = 0.0
-    """The variance; None stands for that of 4 standard deviations in `rad`, where nothing sharper is known."""
+    own_var: Array | float | Callable[[], Array] | None = 0.0
+    """The variance, or how to compute it; None stands for that of 4 standard deviations in `rad`, where nothing
+    sharper is known."""
+    screen: float = 0.0
+    """No error of at most `screen` times its radius is beyond `SIGMAS` standard deviations; 0 where that is not known."""
 
     @property
     def var(self) -> Array | float:
         """Return the variance of the error."""
-        return np.square(self.rad / 4.0) if self.own_var is None else self.own_var
+        if self.own_var is None:
+            return np.square(self.rad / 4.0)
+        return self.own_var() if callable(self.own_var) else self.own_var
 
     @property
     def exact(self) -> bool:
@@ -54,10 +61,11 @@ class Ball(NamedTuple):
 
 
 class Error(NamedTuple):
-    """What a bound returns: the radius and the variance (see `Ball.own_var`) of the error of a row."""
+    """What a bound returns of the error of a row: see `Ball`."""
 
     rad: Array | float
-    var: Array | float | None
+    var: Array | float | Callable[[], Array] | None
+    screen: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +119,11 @@ def magnitude(x: Array) -> Array:
     return np.abs(x.astype(np.float64, copy=False))
 
 
+def T(x: Any) -> Any:
+    """Return the transpose of the last two axes; a scalar as it is."""
+    return np.swapaxes(x, -1, -2) if isinstance(x, np.ndarray) else x
+
+
 def is_zero(x: Array | float | None) -> bool:
     """Return whether x is the scalar 0 that stands for an array of zeros."""
     return isinstance(x, float) and bool(x == 0.0)
@@ -143,17 +156,25 @@ def product_bound(r: Rounding, P: Ball, Q: Ball, extra: int, mid: Array, bias: B
     p, q, n = magnitude(P.mid), magnitude(Q.mid), P.mid.shape[-1]
     beta = 0.0 if bias is None else magnitude(bias.mid)
     bias_error = Ball(mid) if bias is None else bias
-    p2, q2 = np.square(p), np.square(q)
     inherited = add(times(p, Q.rad), times(P.rad, q), times(P.rad, Q.rad), bias_error.rad)
-    inherited_var = add(times(p2, Q.var), times(P.var, q2), times(P.var, Q.var), bias_error.var)
     S = np.asarray(add(coarse.product(p, q), beta, inherited))
     floor = add((n + 1) * r.omega, times(p, r.flushed(q)), times(r.flushed(p), q))
-    rad = np.asarray(add(r.gamma(n + extra) * S, floor, inherited))
-    if not S.all():
+    gamma = r.gamma(n + extra)
+    rad = np.asarray(add(gamma * S, floor, inherited))
+    if not (smallest := S.min(initial=np.inf)) > 0.0:
         rad = np.where((S == 0.0) & ~_underflowing(r, add(p, P.rad), add(q, Q.rad)), 0.0, rad)
-    squares = add(np.square(magnitude(mid)), coarse.product(p2, q2), np.square(beta))
-    var = np.asarray(add(r.u**2 * (n + extra) * squares, np.square(floor), inherited_var))
-    return Error(overflowing(r, S, rad), var)
+
+    @cache
+    def variance() -> Array:
+        p2, q2 = np.square(p), np.square(q)
+        inherited_var = add(times(p2, Q.var), times(P.var, q2), times(P.var, Q.var), bias_error.var)
+        squares = add(np.square(magnitude(mid)), coarse.product(p2, q2), np.square(beta))
+        return np.asarray(add(r.u**2 * (n + extra) * squares, np.square(floor), inherited_var))
+
+    # Σ(pq)² ≥ S²/(n+1), so that σ ≥ u √((n+extra)/(n+1)) S: no square is needed where that suffices.
+    relevant = is_zero(inherited) and isinstance(floor, float) and floor < 1e-3 * gamma * smallest
+    screen = 0.999 * SIGMAS * r.u * sqrt((n + extra) / (n + 1)) / gamma if relevant else 0.0
+    return Error(overflowing(r, S, rad), variance, screen)
 
 
 def _underflowing(r: Rounding, p: Array | float, q: Array | float) -> Array:
@@ -162,7 +183,7 @@ def _underflowing(r: Rounding, p: Array | float, q: Array | float) -> Array:
     The smallest product of two numbers of float32 is 2⁻²⁹⁸: there, what is 0 in float64 is 0.
     """
     if r.dtype == "float32":
-        return np.False_
+        return np.asarray(False)
     return np.matmul((np.asarray(p) > 0.0).astype(np.float32), (np.asarray(q) > 0.0).astype(np.float32)) > 0.0
 
 

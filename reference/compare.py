@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import chain
 from math import log10
 
 import numpy as np
 
-from gradparity.reference.bounds import SIGMAS, Ball, Rounding, is_zero, magnitude
+from gradparity.reference.bounds import SIGMAS, Ball, Rounding, magnitude
 from gradparity.reference.problem import Array
+from gradparity.reference.sweep import swept
 from gradparity.reference.verdict import Finding, Verdict, Worst
 
 MAX_DETAILS = 10
@@ -71,9 +73,9 @@ def _ratio(error: Array, rad: Array) -> Array:
 
 
 def _sigmas(error: Array, rad: Array, ball: Ball) -> Array | float:
-    if ball.own_var is None or is_zero(ball.own_var):
+    if ball.own_var is None or ball.exact:
         return 0.0
-    var = np.broadcast_to(np.asarray(ball.own_var), error.shape)
+    var = np.broadcast_to(np.asarray(ball.var), error.shape)
     sigmas: Array = error / np.sqrt(var)
     held = (error > 0.0) & (var > SMALLEST_VARIANCE) & (rad < np.inf)
     return sigmas if held.all() else np.where(held, sigmas, 0.0)
@@ -95,6 +97,14 @@ def best(value: Array, balls: Iterable[Ball]) -> Comparison:
             break
     assert kept is not None
     return kept
+
+
+def judged(r: Rounding, value: Array, balls: Iterable[Ball], finding: Finding, first_step: int) -> Finding:
+    """Return `finding` with what comes of comparing `value` with `balls`, of which each is one that it may fit."""
+    candidates = iter(balls)
+    first = next(candidates)
+    clean = swept(r, value, first, finding, first_step)
+    return clean or summed_up(r, best(value, chain([first], candidates)), finding, first_step)
 
 
 def _worst(r: Rounding, c: Comparison, first_step: int, step: int) -> Worst:

@@ -99,15 +99,17 @@ def _named(case: Case, compared: Comparison) -> str:
     value, evaluation = compared.value, case.evaluation
     cases = [replace(case, row=row) for row in (case.row, *case.row.alternatives)]
     for mistake in _mistakes(value, compared):
-        found: list[tuple[float, str]] = []
+        found: list[tuple[float, int, str]] = []
         for formula in cases:
             for variant in mistake.variants(formula):
                 if variant.by_form or _promising(variant, formula, compared):
                     ball = variant.ball(evaluation)
-                    if _reproduces(ball, compared) and (variant.by_form or _differs(ball, compared)):
-                        found.append((float(np.square(against(value, ball).ratio).sum()), variant.words))
+                    if variant.by_form and _reproduces(ball, compared):
+                        return f"{case.row.name} {variant.words}"
+                    if _reproduces(ball, compared) and _differs(ball, compared):
+                        found.append((float(np.square(against(value, ball).ratio).sum()), len(found), variant.words))
         if found:
-            return f"{case.row.name} {min(found)[1]}"
+            return f"{case.row.name} {min(found)[2]}"
     return ""
 
 

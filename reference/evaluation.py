@@ -80,11 +80,11 @@ class Evaluation:
         """Compute `row` from its inputs, of which some may be `replaced`."""
         inputs = [replaced[name] if name in replaced else self.ball(name) for name in row.inputs]
         mid = row.compute(self.on, *self._inputs(row, [x.mid for x in inputs]))
-        rad, var = row.bound(self.r, mid, *inputs)
+        rad, var, screen = row.bound(self.r, mid, *inputs)
         if any(isinstance(x.rad, np.ndarray) and np.isposinf(x.rad).any() for x in inputs):
             # Where an input may be anything, 0·∞ in the radius means that so may the result.
             rad = np.where(np.isnan(rad), np.inf, rad)
-        return Ball(mid, rad, var)
+        return Ball(mid, rad, var, screen)
 
     def from_given(self, name: str) -> bool:
         """Return whether some formula for `name` has all its inputs given, so that the row is judged on its own."""

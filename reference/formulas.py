@@ -16,7 +16,7 @@ import numpy as np
 
 from gradparity.reference import row_bounds as bound
 from gradparity.reference.activations import ACTIVATIONS, Activation, Elementwise
-from gradparity.reference.bounds import Error, product_bound, sum_bound
+from gradparity.reference.bounds import Error, T, product_bound, sum_bound
 from gradparity.reference.losses import LOSSES, LossFunction
 from gradparity.reference.problem import Array, Layer, Loss
 
@@ -67,11 +67,6 @@ def table(inputs: int, layers: tuple[Layer, ...], loss: Loss, learning_rate: flo
         shapes = ((sizes[l], sizes[l - 1]), (sizes[l], 1))
         rows += [_update(name, l, shape, learning_rate) for name, shape in zip("Wb", shapes, strict=True)]
     return tuple(rows)
-
-
-def T(x: Array) -> Array:
-    """Return the transpose of the last two axes."""
-    return np.swapaxes(x, -1, -2)
 
 
 def _sample(l: int) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from gradparity.reference.bounds import Ball
 from gradparity.reference.formats import narrower
-from gradparity.reference.formulas import T
+from gradparity.reference.bounds import T
 from gradparity.reference.mistake import Case, Variant, scaled
 from gradparity.reference.problem import Array
 from gradparity.reference.row_bounds import transposed as turned
@@ -108,7 +108,7 @@ def dropped(case: Case) -> Iterator[Variant]:
         weight[k] = 1 + c
         column = weight if axis == -1 else weight[:, None]
         changed = Ball(ball.mid * column, ball.rad if isinstance(ball.rad, float) else ball.rad * column, None)
-        yield Variant(f"{words} {what} {k}", case.row, {name: changed._replace(own_var=ball.own_var)})
+        yield Variant(f"{words} {what} {k}", case.row, {name: changed})
 
 
 def edge_sample(case: Case) -> Iterator[Variant]:
@@ -117,9 +117,14 @@ def edge_sample(case: Case) -> Iterator[Variant]:
     if case.kind != "loss" or m < 2:
         return
     for part, words in ((slice(None, -1), "last"), (slice(1, None), "first")):
-        inputs = {name: Ball(*(x[..., part] if isinstance(x, np.ndarray) else x for x in ball)) for name, ball in case.inputs.items()}
+        inputs = {name: _columns(ball, part) for name, ball in case.inputs.items()}
         yield Variant(f"leaves out the {words} sample", case.row, inputs, scaled((m - 1) / m, case.evaluation.r.u))
         yield Variant(f"leaves out the {words} sample, and divides by m − 1 = {m - 1}", case.row, inputs)
+
+
+def _columns(ball: Ball, part: slice) -> Ball:
+    rad = ball.rad[..., part] if isinstance(ball.rad, np.ndarray) else ball.rad
+    return Ball(ball.mid[..., part], rad, None)
 
 
 def narrow(case: Case) -> Iterator[Variant]:

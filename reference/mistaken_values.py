@@ -8,7 +8,7 @@ import numpy as np
 
 from gradparity.reference.bounds import Ball
 from gradparity.reference.formats import BFLOAT16, FLOAT16, TF32, computed_in, narrower
-from gradparity.reference.formulas import T
+from gradparity.reference.bounds import T
 from gradparity.reference.mistake import Case, Then, Variant, scaled
 from gradparity.reference.problem import Array
 

@@ -16,8 +16,8 @@ from gradparity.reference.problem import Array, Layer, Loss
 
 SLOPES = (0.01, 0.1, 0.2, 0.3)
 """The default slopes of leaky ReLU in the wild."""
-CLIPS = (1e-15, 1e-12, 1e-10, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
-"""Where libraries and users clip probabilities, beside the machine epsilon."""
+CLIPS = (1e-7, 1e-12, 1e-15, 1e-8, 1e-10, 1e-6, 1e-5, 1e-4, 1e-3)
+"""Where libraries and users clip probabilities, beside the machine epsilon; the most common first."""
 
 
 def _divisors(case: Case) -> Iterator[tuple[float, str]]:
@@ -65,7 +65,7 @@ def _with_rate(case: Case, rate: float, words: str) -> Variant:
 
 
 def learning_rate(case: Case) -> Iterator[Variant]:
-    """Yield the update with the learning rate times each known factor, then with the one that fits best."""
+    """Yield the update with the learning rate times each known factor."""
     if not case.kind.endswith("_next"):
         return
     eta, m = case.problem.learning_rate, case.samples
@@ -81,8 +81,14 @@ def learning_rate(case: Case) -> Iterator[Variant]:
     }
     for c, words in known.items():
         yield _with_rate(case, c * eta, words)
-    for fitted in of_values.fitted_rates(case):
-        yield _with_rate(case, fitted, f"was updated with a learning rate of {fitted:.6g}; the scenario's is {eta!r}")
+
+
+def another_rate(case: Case) -> Iterator[Variant]:
+    """Yield the update with the learning rate that fits best."""
+    if case.kind.endswith("_next"):
+        for rate in of_values.fitted_rates(case):
+            words = f"was updated with a learning rate of {rate:.6g}; the scenario's is {case.problem.learning_rate!r}"
+            yield _with_rate(case, rate, words)
 
 
 def reduction(case: Case) -> Iterator[Variant]:
@@ -235,5 +241,6 @@ MISTAKES: tuple[Mistake, ...] = (
     Mistake("narrow arithmetic", of_values.narrow),
     Mistake("another input", of_inputs.replaced),
     Mistake("weight decay", of_values.decayed),
+    Mistake("another learning rate", another_rate),
     Mistake("unknown factor", of_values.any_factor),
 )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradparity.reference.bounds import Ball, Error, Rounding, add, magnitude, mul, overflowing, rounded
+from gradparity.reference.bounds import Ball, Error, Rounding, T, add, magnitude, mul, overflowing, rounded
 from gradparity.reference.loss_bounds import Terms, matched_gradient
 from gradparity.reference.problem import Array, Loss
 
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 def transposed(x: Ball) -> Ball:
     """Return the ball of the transpose."""
-    mid, rad, var = (np.swapaxes(part, -1, -2) if isinstance(part, np.ndarray) else part for part in x)
-    return Ball(np.asarray(mid), 0.0 if rad is None else rad, var)
+    var = x.own_var
+    turned = (lambda: T(var())) if callable(var) else T(var)
+    return x._replace(mid=T(x.mid), rad=T(x.rad), own_var=turned)
 
 
 def _divisor(loss: Loss, Y: Ball) -> int:

@@ -60,15 +60,15 @@ def _near_copies(seed: int, shape: Shape, dtype: str) -> Array:
 
 
 def _near_overflow(seed: int, shape: Shape, dtype: str) -> Array:
-    return _signs(seed, shape) * np.ldexp(
-        float(np.finfo(dtype).max), -np.floor(8 * uniforms(seed, 0, shape)).astype(int)
-    )
+    found: Array = np.ldexp(float(np.finfo(dtype).max), -np.floor(8 * uniforms(seed, 0, shape)).astype(int))
+    return _signs(seed, shape) * found
 
 
 def _wide(seed: int, shape: Shape, dtype: str) -> Array:
     binades = 180 if dtype == "float32" else 1600
     exponents = np.floor(binades * (uniforms(seed, 1, shape) - 0.5)).astype(int)
-    return np.ldexp(_signs(seed, shape) * (1 + uniforms(seed, 0, shape)), exponents)
+    found: Array = np.ldexp(_signs(seed, shape) * (1 + uniforms(seed, 0, shape)), exponents)
+    return found
 
 
 def _eps(dtype: str) -> float:

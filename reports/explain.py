@@ -33,7 +33,7 @@ class _NoAllowance(Rounding):
 
 @dataclass(frozen=True)
 class Bound:
-    """The parts of a bound at one element, which add up to `total` but for products of two of them."""
+    """The parts of a bound at one element, which add up to `total`."""
 
     total: float
     rounding: float

@@ -1,49 +1,70 @@
-"""What a notebook shows of a result object: the verdict and the map scenario × engine."""
+"""What a notebook shows of a result object: the verdict, what is wrong, and the map scenario × engine.
+
+Styles are inline and colours are explicit on both sides, so that it reads the same in a light and in a dark notebook.
+"""
 
 from __future__ import annotations
 
-import html
+from markupsafe import Markup, escape
 
 from gradparity.adapters.outcome import printable
 from gradparity.reference.verdict import Verdict
 from gradparity.reports import heat, story
+from gradparity.reports.html_marks import SYMBOLS, short
 from gradparity.reports.results import Results
 
 COLORS = {
-    Verdict.WITHIN: "#1a7f37",
-    Verdict.SUSPECT: "#8250df",
-    Verdict.WRONG: "#cf222e",
-    Verdict.DECLARED: "#0969da",
-    Verdict.KNOWN: "#0969da",
-    Verdict.CRASHED: "#cf222e",
-    Verdict.TIMED_OUT: "#cf222e",
+    Verdict.WITHIN: "#dff2e9;color:#08311f",
+    Verdict.SUSPECT: "#6a3fc4;color:#fff",
+    Verdict.WRONG: "#b3131f;color:#fff",
+    Verdict.DECLARED: "#cfe4fa;color:#06345f",
+    Verdict.KNOWN: "#0b5cad;color:#fff",
+    Verdict.CRASHED: "#914800;color:#fff",
+    Verdict.TIMED_OUT: "#914800;color:#fff",
+    Verdict.NOT_GIVEN: "#e9edf0;color:#47525c",
+    Verdict.UNSUPPORTED: "#e9edf0;color:#47525c",
 }
+EXPLAINED = 5
 
 
 def summary(results: Results) -> str:
     """Return a small piece of HTML."""
     squares = heat.squares(results.cells)
     engines = results.engine_names
-    head = "".join(f"<th>{_text(engine)}</th>" for engine in engines)
-    rows = "".join(
-        f"<tr><th>{_text(scenario)}</th>{''.join(_square(squares.get((scenario, engine))) for engine in engines)}</tr>"
+    head = Markup("").join(Markup("<th>{}</th>").format(_text(engine)) for engine in engines)
+    rows = Markup("").join(
+        Markup("<tr><th style='text-align:left'>{}</th>{}</tr>").format(
+            _text(scenario), Markup("").join(_square(squares.get((scenario, engine))) for engine in engines)
+        )
         for scenario in results.scenario_names
     )
-    lost = "".join(f"<p>lost: {_text(sentence)}</p>" for sentence in results.lost)
-    return (
-        f"<p><b>{_text(story.headline(results))}</b></p>{lost}"
-        f"<table><thead><tr><th>error/bound</th>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    lost = Markup("").join(Markup("<p>lost: {}</p>").format(_text(sentence)) for sentence in results.lost)
+    banner = Markup("<p style='padding:.5em .8em;background:{}'><b>{}</b></p>").format(
+        Markup(COLORS[results.verdict]), _text(story.headline(results))
     )
+    table = Markup("<table><thead><tr><th>error/bound</th>{}</tr></thead><tbody>{}</tbody></table>").format(head, rows)
+    return str(banner + lost + _wrong(results) + table)
 
 
-def _text(text: str) -> str:
-    return html.escape(printable(text, 100).replace("\n", " "))
+def _wrong(results: Results) -> Markup:
+    items = Markup("")
+    for cell in results.failed[:EXPLAINED]:
+        finding = story.blamed(cell)
+        what = [f"{finding.quantity} = {finding.formula}", story.cause(finding)] if finding else list(cell.faults)
+        items += Markup("<li><b>{}</b>: {}</li>").format(_text(story.place(cell)), _text("; ".join(filter(None, what))))
+    more = len(results.failed) - EXPLAINED
+    items += Markup("<li>and {} more</li>").format(more) if more > 0 else Markup("")
+    return Markup("<ul>{}</ul>").format(items) if items else items
 
 
-def _square(square: heat.Square | None) -> str:
+def _text(text: str) -> Markup:
+    return escape(printable(text, 100).replace("\n", " "))
+
+
+def _square(square: heat.Square | None) -> Markup:
     if square is None:
-        return "<td></td>"
-    within = square.verdict is Verdict.WITHIN
-    number = "" if square.ratio is None else heat.short(square.ratio)
-    shown = number if within else f"{square.verdict} {number}"
-    return f'<td style="color:{COLORS.get(square.verdict, "inherit")}">{_text(shown)}</td>'
+        return Markup("<td></td>")
+    sign = SYMBOLS.get(square.verdict, "")
+    return Markup("<td style='text-align:center;background:{}' title='{}'>{}</td>").format(
+        Markup(COLORS[square.verdict]), str(square.verdict), f"{sign} {short(square.ratio)}".strip()
+    )
