@@ -119,6 +119,11 @@ def magnitude(x: Array) -> Array:
     return np.abs(x.astype(np.float64, copy=False))
 
 
+def _absolute(x: Array) -> Array:
+    """Return |x| in the precision in which an engine gave it, or in float64."""
+    return np.abs(x) if x.dtype == np.float32 else magnitude(x)
+
+
 def T(x: Any) -> Any:
     """Return the transpose of the last two axes; a scalar as it is."""
     return np.swapaxes(x, -1, -2) if isinstance(x, np.ndarray) else x
@@ -153,7 +158,7 @@ def product_bound(r: Rounding, P: Ball, Q: Ball, extra: int, mid: Array, bias: B
     ``S`` is the sum of absolute terms. Source: Higham 2002, section 3.5, with underflow by section 2.2. The variance is
     ``u² n (mid² + (P∘P)(Q∘Q))`` (Higham and Mary 2019), and what the factors' own errors add.
     """
-    p, q, n = magnitude(P.mid), magnitude(Q.mid), P.mid.shape[-1]
+    p, q, n = _absolute(P.mid), _absolute(Q.mid), P.mid.shape[-1]
     beta = 0.0 if bias is None else magnitude(bias.mid)
     bias_error = Ball(mid) if bias is None else bias
     inherited = add(times(p, Q.rad), times(P.rad, q), times(P.rad, Q.rad), bias_error.rad)
@@ -166,7 +171,7 @@ def product_bound(r: Rounding, P: Ball, Q: Ball, extra: int, mid: Array, bias: B
 
     @cache
     def variance() -> Array:
-        p2, q2 = np.square(p), np.square(q)
+        p2, q2 = np.square(magnitude(P.mid)), np.square(magnitude(Q.mid))
         inherited_var = add(times(p2, Q.var), times(P.var, q2), times(P.var, Q.var), bias_error.var)
         squares = add(np.square(magnitude(mid)), coarse.product(p2, q2), np.square(beta))
         return np.asarray(add(r.u**2 * (n + extra) * squares, np.square(floor), inherited_var))

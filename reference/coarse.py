@@ -20,7 +20,7 @@ def product(p: Array, q: Array) -> Array:
     """
     n = p.shape[-1]
     if prod(p.shape) * q.shape[-1] > SMALL and max(p.max(), q.max()) < LARGEST_FACTOR:
-        x = np.matmul(p.astype(np.float32), q.astype(np.float32))
+        x = np.matmul(p.astype(np.float32, copy=False), q.astype(np.float32, copy=False))
         if x.min() > SMALLEST_RESULT:
             return np.multiply(x, 1.0 + (n + 4) * 2.0**-22, dtype=np.float64)
-    return np.matmul(p, q)
+    return np.matmul(p.astype(np.float64, copy=False), q.astype(np.float64, copy=False))

@@ -49,10 +49,7 @@ class Evaluation:
     def __init__(self, r: Rounding, rows: tuple[Row, ...], given: Mapping[str, Array | Ball]) -> None:
         self.r, self.rows = r, rows_by_name(rows)
         self.on = Exact(r)
-        balls = {name: x if isinstance(x, Ball) else Ball(x) for name, x in given.items()}
-        if r.dtype == "float32":
-            balls = {name: x._replace(mid=x.mid.astype(np.float64)) for name, x in balls.items()}
-        self.given = balls
+        self.given = {name: x if isinstance(x, Ball) else Ball(x) for name, x in given.items()}
         self.computed: dict[str, Ball] = {}
         self.values: dict[str, Array] = {}
 
@@ -80,7 +77,12 @@ class Evaluation:
         """Compute `row` from its inputs, of which some may be `replaced`."""
         inputs = [replaced[name] if name in replaced else self.ball(name) for name in row.inputs]
         mid = row.compute(self.on, *self._inputs(row, [x.mid for x in inputs]))
+        if not row.products:
+            inputs = [x._replace(mid=x.mid.astype(np.float64)) if x.mid.dtype == np.float32 else x for x in inputs]
         rad, var, screen = row.bound(self.r, mid, *inputs)
+        if not row.products and all(x.exact for x in inputs) and not np.isfinite(np.sum(mid)):
+            # A singularity that is met, not merely near: infinity and NaN are judged by their class.
+            rad = np.where(np.isfinite(mid), rad, 0.0)
         if any(isinstance(x.rad, np.ndarray) and np.isposinf(x.rad).any() for x in inputs):
             # Where an input may be anything, 0·∞ in the radius means that so may the result.
             rad = np.where(np.isnan(rad), np.inf, rad)
@@ -94,19 +96,17 @@ class Evaluation:
     def candidates(self, name: str) -> Iterator[Ball]:
         """Yield the ball of every formula that a correct engine may use for `name`, from the given values.
 
-        An engine that gives both ``Z_l`` and ``A_l`` may take a derivative from either.
+        An engine that gives both ``Z_l`` and ``A_l`` may take a derivative, or the loss, from either.
         """
         row = self.rows[name]
-        for formula in (row, *row.alternatives):
+        formulas = (row, *row.alternatives)
+        for formula in formulas:
             yield self.evaluate(formula)
-        if not name.startswith("delta"):
-            return
-        A, Z = "A" + name.removeprefix("delta"), "Z" + name.removeprefix("delta")
-        if A in self.given and Z in self.given:
-            from_Z = self.evaluate(self.rows[A])
-            for formula in (row, *row.alternatives):
-                if A in formula.inputs:
-                    yield self.evaluate(formula, **{A: from_Z})
+        for formula in formulas:
+            for A in formula.inputs:
+                Z = A.replace("A", "Z")
+                if not formula.products and A[0] == "A" and A in self.given and Z in self.given:
+                    yield self.evaluate(formula, **{A: self.evaluate(self.rows[A])})
 
 
 def problem_rows(problem: Problem) -> tuple[Row, ...]:

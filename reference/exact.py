@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from gradparity.reference import coarse
 from gradparity.reference.problem import Array
 
 WIDE = np.longdouble

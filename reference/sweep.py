@@ -30,12 +30,12 @@ def swept(r: Rounding, value: Array, ball: Ball, finding: Finding, first_step: i
     for start in range(0, flat.size, BLOCK):
         block = slice(start, start + BLOCK)
         exact, bound = mid[block], np.maximum(rad[block], SMALLEST)
-        ratio = np.abs(flat[block] - exact).astype(np.float64, copy=False) / bound
+        ratio = np.abs((flat[block] - exact).astype(np.float64, copy=False)) / bound
         peak = int(ratio.argmax())
         # Not finite, or over the bound: argmax finds a NaN, and a bound that is infinite makes 0 of any error.
         if not ratio[peak] <= 1.0:
             return None
-        largest, scale = max(largest, float(bound.max())), max(scale, float(np.abs(exact).max()))
+        largest, scale = max(largest, float(bound.max())), max(scale, float(np.abs(flat[block]).max()))
         if not (largest < np.inf and scale < np.inf):
             return None
         if ratio[peak] > worst:
