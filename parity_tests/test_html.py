@@ -197,8 +197,9 @@ def test_engines_with_the_same_bits_agree_in_full() -> None:
         results(cell("numpy"), replace(other, findings=changed), cell("jax", samples={"dW1": (NAN, 0.0)}))
     )
     assert (found["numpy", "torch"].same, found["numpy", "torch"].compared) == (3, 4)
-    assert found["numpy", "torch"].ulp == 1.0
+    assert (found["numpy", "torch"].ulp, found["numpy", "torch"].far) == (0.5, 0)
     assert (found["jax", "numpy"].share, found["jax", "numpy"].ulp) == (1.0, INF)
+    assert (found["jax", "numpy"].far, found["jax", "numpy"].gradients) == (1, 1)
 
 
 def test_engines_with_the_same_losses_share_a_curve() -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from itertools import chain
 from math import log10
 
 import numpy as np
 
 from gradparity.reference.bounds import SIGMAS, Ball, Rounding, magnitude
+from gradparity.reference.evaluation import Evaluation
 from gradparity.reference.problem import Array
 from gradparity.reference.sweep import swept
 from gradparity.reference.verdict import Finding, Verdict, Worst
@@ -99,12 +99,11 @@ def best(value: Array, balls: Iterable[Ball]) -> Comparison:
     return kept
 
 
-def judged(r: Rounding, value: Array, balls: Iterable[Ball], finding: Finding, first_step: int) -> Finding:
-    """Return `finding` with what comes of comparing `value` with `balls`, of which each is one that it may fit."""
-    candidates = iter(balls)
-    first = next(candidates)
-    clean = swept(r, value, first, finding, first_step)
-    return clean or summed_up(r, best(value, chain([first], candidates)), finding, first_step)
+def judged(r: Rounding, value: Array, by: Evaluation, finding: Finding, first_step: int) -> Finding:
+    """Return `finding` with what comes of comparing `value` with every formula that it may come from."""
+    name = finding.quantity
+    clean = swept(r, value, by.pieces(name), finding, first_step)
+    return clean or summed_up(r, best(value, by.candidates(name)), finding, first_step)
 
 
 def _worst(r: Rounding, c: Comparison, first_step: int, step: int) -> Worst:

@@ -12,6 +12,10 @@ from gradparity.reference.formulas import Row, rows_by_name, table
 from gradparity.reference.problem import Array, Problem
 
 
+BLOCK = 2**14
+"""So many elements at a time stay in the cache while an elementwise row is evaluated and compared."""
+
+
 class Working:
     """The arithmetic of the working precision: what the ``numpy`` engine runs."""
 
@@ -92,6 +96,17 @@ class Evaluation:
         """Return whether some formula for `name` has all its inputs given, so that the row is judged on its own."""
         row = self.rows[name]
         return any(self.given.keys() >= set(formula.inputs) for formula in (row, *row.alternatives))
+
+    def pieces(self, name: str) -> Iterator[tuple[slice, Ball]]:
+        """Yield the first candidate of `name` in flat slices: an elementwise row of given values in blocks."""
+        row = self.rows[name]
+        if not row.elementwise or not all(i in self.given and self.given[i].exact for i in row.inputs):
+            yield slice(None), self.evaluate(row)
+            return
+        inputs = {i: self.given[i].mid.reshape(-1) for i in row.inputs}
+        for start in range(0, max(x.size for x in inputs.values()), BLOCK):
+            block = slice(start, start + BLOCK)
+            yield block, self.evaluate(row, **{i: Ball(x[block]) for i, x in inputs.items()})
 
     def candidates(self, name: str) -> Iterator[Ball]:
         """Yield the ball of every formula that a correct engine may use for `name`, from the given values.

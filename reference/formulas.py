@@ -45,6 +45,8 @@ class Row:
     bound: Callable[..., Error]
     products: bool = False
     """Whether the inputs go into products only, and may stay in the precision in which they were given."""
+    elementwise: bool = False
+    """Whether each element depends on the same element of each input alone, so that the row may be taken in blocks."""
     alternatives: tuple[Row, ...] = ()
     """Other formulas for the same quantity that a correct engine may use."""
 
@@ -88,6 +90,7 @@ def _activation(l: int, layer: Layer) -> Row:
         f"A{l}", f"{f.symbol}(Z{l})", (f"Z{l}",), (layer.units, "m"),
         compute=lambda on, Z: f.value(Z, layer.slope),
         bound=lambda r, A, Z: f.value_bound(r, Z, A, layer.slope),
+        elementwise=isinstance(f, Elementwise),
     )  # fmt: skip
 
 
@@ -132,6 +135,7 @@ def pullback_row(f: Activation, l: int, layer: Layer) -> Row:
         (f"dA{l}", f"Z{l}", f"A{l}"), (layer.units, "m"),
         compute=lambda on, g, Z, A: f.pullback(g, Z, A, layer.slope),
         bound=lambda r, delta, g, Z, A: f.pullback_bound(r, g, Z, A, layer.slope),
+        elementwise=isinstance(f, Elementwise),
     )  # fmt: skip
     if isinstance(f, Elementwise):
         selected = replace(general, compute=lambda on, g, Z, A: f.selected(g, Z, A, layer.slope))
@@ -192,6 +196,7 @@ def _update(name: str, l: int, shape: tuple[int, int], learning_rate: float) -> 
         f"{name}{l}_next", f"{name}{l} − {learning_rate!r}·d{name}{l}", (f"{name}{l}", f"d{name}{l}"), shape,
         compute=lambda on, w, dw: w - w.dtype.type(learning_rate) * dw,
         bound=lambda r, value, w, dw: bound.update_bound(r, learning_rate, value, w, dw),
+        elementwise=True,
     )  # fmt: skip
 
 

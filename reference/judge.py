@@ -139,7 +139,7 @@ def _chunk_findings(oracle: Oracle, chunk: Steps) -> list[Finding]:
     by_name = {}
     for name, value in probed.items():
         finding = _blank(local.rows[name], PROBED, "row" if local.from_given(name) else "end to end")
-        found_here = judged(r, value, local.candidates(name), finding, chunk.first_step)
+        found_here = judged(r, value, local, finding, chunk.first_step)
         by_name[name] = replace(found_here, convention=_convention(oracle, local, found_here, value))
     plain, bad_plain = _well_formed(oracle, chunk.plain, m, PLAIN)
     whole = _Whole(oracle, chunk, given)
@@ -150,12 +150,12 @@ def _chunk_findings(oracle: Oracle, chunk: Steps) -> list[Finding]:
             gradient = "d" + name.removesuffix("_next")
             evaluation, basis = (updates, "row") if gradient in plain else (whole.evaluation, "end to end")
             finding = _blank(local.rows[name], PLAIN, basis)
-            finding = judged(r, value, evaluation.candidates(name), finding, chunk.first_step)
+            finding = judged(r, value, evaluation, finding, chunk.first_step)
         elif name in by_name and _same_bits(value, probed[name]):
             finding = replace(by_name[name], program=PLAIN, basis="same bits")
         else:
             finding = _blank(local.rows[name], PLAIN, "end to end")
-            finding = judged(r, value, whole.evaluation.candidates(name), finding, chunk.first_step)
+            finding = judged(r, value, whole.evaluation, finding, chunk.first_step)
         found.append(_with_difference(oracle, chunk, finding, value))
     return found
 

@@ -134,10 +134,11 @@ def cce_logits_term(r: Rounding, z: Ball, y: Array, value: Array) -> Terms:
     S = total(np.exp(-s))
     p, lS = np.exp(-s) / S, np.log(S)
     mean_s = total(weighted(p, s)) * (1 + 2 * r.u)
-    each = r.u * (2 * s + mean_s + lS) * (1 + 4 * r.u) + 1.0001 * (tau + r.gamma(n)) + tau * lS
+    # Twice s may overflow where s does not.
+    each = (2 * r.u * s + r.u * (mean_s + lS)) * (1 + 4 * r.u) + 1.0001 * (tau + r.gamma(n)) + tau * lS
     own = total(y * each) + r.gamma(n + 2) * total(y * (s + lS)) + (n + 2) * r.omega
     logits = total(y * np.abs(Z))
-    own = own + total(y) * r.u * (2 * np.abs(largest) + lS) + 2 * r.u * logits + r.gamma(n) * logits
+    own = own + total(y) * r.u * lS + total(y) * (2 * r.u) * np.abs(largest) + (2 * r.u + r.gamma(n)) * logits
     spread = z.rad + (np.max(z.rad, axis=-2, keepdims=True) if isinstance(z.rad, np.ndarray) else z.rad)
     inherited = total(y * spread)
     var = total(np.square(p * total(y) - y) * z.var)
@@ -161,16 +162,18 @@ def cce_logits_gradient(r: Rounding, z: Ball, y: Array, value: Array) -> Terms:
 
 
 def squared_term(r: Rounding, a: Ball, y: Array, value: Array, c: float) -> Terms:
-    """``γ₃ℓ + ω``, for ``c (a − y)²``."""
+    """``γ₃ℓ + ω``, for ``c (a − y)²``; nothing where the square may overflow."""
     distance = np.sqrt(magnitude(value) / c)
     inherited = c * (2 * distance * a.rad + np.square(a.rad))
-    own = r.gamma(3) * (magnitude(value) + inherited) + r.omega
-    return Terms(own, inherited, np.square(2 * c * distance) * a.var)
+    reach = magnitude(value) + inherited
+    own = r.gamma(3) * reach + r.omega
+    return Terms(overflowing(r, reach / c, own), inherited, np.square(2 * c * distance) * a.var)
 
 
 def squared_gradient(r: Rounding, a: Ball, y: Array, value: Array, c: float) -> Terms:
-    """``u|D|``, for ``c (a − y)``."""
-    return Terms(r.u * np.asarray(add(magnitude(value), mul(c, a.rad))), mul(c, a.rad), mul(c * c, a.var))
+    """``u|D|``, for ``c (a − y)``; nothing where ``2(a − y)`` may overflow, which some halve for c = 1."""
+    reach = np.asarray(add(magnitude(value), mul(c, a.rad)))
+    return Terms(overflowing(r, reach * (2 / c), r.u * reach), mul(c, a.rad), mul(c * c, a.var))
 
 
 def matched_gradient(r: Rounding, a: Ball, y: Array, classes: bool) -> Terms:

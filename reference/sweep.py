@@ -6,43 +6,55 @@ What this cannot certify (an element outside its bound or suspect, not finite, o
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from math import log10
 
 import numpy as np
 
 from gradparity.reference.bounds import SIGMAS, Ball, Rounding
+from gradparity.reference.evaluation import BLOCK
 from gradparity.reference.problem import Array
 from gradparity.reference.verdict import Finding, Verdict, Worst
 
-BLOCK = 2**14
 SMALLEST = 5e-324
 """Stands for a bound of 0, beside which any error is too large."""
 
 
-def swept(r: Rounding, value: Array, ball: Ball, finding: Finding, first_step: int) -> Finding | None:
-    """Return `finding` filled in, if every element of `value` (steps, rows, columns) is clean; else None."""
+def swept(
+    r: Rounding, value: Array, pieces: Iterable[tuple[slice, Ball]], finding: Finding, first_step: int
+) -> Finding | None:
+    """Return `finding` filled in, if every element of `value` (steps, rows, columns) is clean; else None.
+
+    `pieces` are what flat slices of `value` are compared with.
+    """
     if value.size == 0:
         return None
-    flat, mid = value.reshape(-1), np.broadcast_to(ball.mid, value.shape).reshape(-1)
-    rad = np.broadcast_to(ball.rad, value.shape).reshape(-1)
-    worst, at, scale, largest = -1.0, 0, 0.0, 0.0
-    for start in range(0, flat.size, BLOCK):
-        block = slice(start, start + BLOCK)
-        exact, bound = mid[block], np.maximum(rad[block], SMALLEST)
-        ratio = np.abs((flat[block] - exact).astype(np.float64, copy=False)) / bound
-        peak = int(ratio.argmax())
-        # Not finite, or over the bound: argmax finds a NaN, and a bound that is infinite makes 0 of any error.
-        if not ratio[peak] <= 1.0:
+    flat = value.reshape(-1)
+    worst: tuple[float, Worst | None] = (-1.0, None)
+    sigmas, scale, largest = 0.0, 0.0, 0.0
+    for piece, ball in pieces:
+        part = flat[piece]
+        mid = np.broadcast_to(ball.mid, value.shape).reshape(-1) if ball.mid.size != part.size else ball.mid.reshape(-1)
+        rad = np.asarray(ball.rad).reshape(-1)
+        for start in range(0, part.size, BLOCK):
+            block = slice(start, start + BLOCK)
+            bound = np.maximum(rad[block] if rad.size > 1 else rad, SMALLEST)
+            ratio = np.abs((part[block] - mid[block]).astype(np.float64, copy=False)) / bound
+            peak = int(ratio.argmax())
+            # Not finite, or over the bound: argmax finds a NaN, and a bound that is infinite makes 0 of any error.
+            if not ratio[peak] <= 1.0:
+                return None
+            largest, scale = max(largest, float(bound.max())), max(scale, float(np.abs(part[block]).max()))
+            if not (largest < np.inf and scale < np.inf):
+                return None
+            if ratio[peak] > worst[0]:
+                at = (piece.start or 0) + start + peak
+                element = (part[start + peak], mid[start + peak], float(rad[start + peak] if rad.size > 1 else rad[0]))
+                worst = float(ratio[peak]), _worst(r, value.shape, at, *element, first_step)
+        sigmas = max(sigmas, _sigmas(ball, worst[0]))
+        if sigmas > SIGMAS:
             return None
-        largest, scale = max(largest, float(bound.max())), max(scale, float(np.abs(flat[block]).max()))
-        if not (largest < np.inf and scale < np.inf):
-            return None
-        if ratio[peak] > worst:
-            worst, at = float(ratio[peak]), start + peak
-    sigmas = _sigmas(ball, worst)
-    if sigmas > SIGMAS:
-        return None
     largest = 0.0 if largest == SMALLEST else largest
     return replace(
         finding,
@@ -51,7 +63,7 @@ def swept(r: Rounding, value: Array, ball: Ball, finding: Finding, first_step: i
         elements=value.size,
         sigmas=sigmas,
         digits=log10(scale / largest) if scale > largest > 0.0 else 0.0 if scale else None,
-        worst=_worst(r, value.shape, at, flat[at], mid[at], float(rad[at]), first_step),
+        worst=worst[1],
     )
 
 

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
+from statistics import median
 
 import numpy as np
 
 from gradparity.reports.cell import Cell
 from gradparity.reports.results import Results
 
+FAR = 1000.0
+"""ULP of a gradient's largest element, from which on two engines do not compute the same."""
+
 
 @dataclass(frozen=True)
 class Agreement:
     """Two engines on all cells that both ran.
 
-    `same` of `compared` quantities of the plain program have the same bits in all steps. `ulp` is the largest distance
-    of two gradients at the initial weights, in units in the last place (ULP) of the gradient's largest element, over
-    the elements that were kept; None where nothing could be compared.
+    `same` of `compared` quantities of the plain program have the same bits in all steps. At the initial weights, the
+    distance of two gradients is the largest of the elements that were kept, in units in the last place (ULP) of the
+    gradient's largest element: `ulp` is the median over `gradients` of them (None for none), and `far` of them are
+    farther than `FAR` apart.
     """
 
     same: int
     compared: int
     ulp: float | None
+    far: int
+    gradients: int
 
     @property
     def share(self) -> float:
@@ -54,7 +61,8 @@ def _agreement(pairs: list[tuple[Cell, Cell]]) -> Agreement:
         same += sum(ours[name] == theirs[name] for name in common)
         shared = a.samples.keys() & b.samples.keys()
         distances += [_ulp(a.samples[name], b.samples[name], a.dtype) for name in shared]
-    return Agreement(same, compared, max(distances, default=None))
+    middle = median(distances) if distances else None
+    return Agreement(same, compared, middle, sum(d > FAR for d in distances), len(distances))
 
 
 def _digests(cell: Cell) -> dict[str, str]:

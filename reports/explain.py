@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -79,9 +80,9 @@ def _ways(evaluation: Evaluation, row: Row) -> Iterator[tuple[Row, dict[str, Bal
     """Yield the formulas that a row may be judged by, and the inputs that they take from elsewhere."""
     for formula in (row, *row.alternatives):
         yield formula, {}
-        A, Z = (row.name.replace("delta", name) for name in "AZ")
-        if row.name.startswith("delta") and A in formula.inputs and Z in evaluation.given:
-            yield formula, {A: evaluation.evaluate(evaluation.rows[A])}
+        for A in formula.inputs:
+            if not formula.products and A[0] == "A" and A.replace("A", "Z") in evaluation.given:
+                yield formula, {A: evaluation.evaluate(evaluation.rows[A])}
 
 
 def trained(problem: Problem, step: int) -> dict[str, Array]:
@@ -102,13 +103,15 @@ def trained(problem: Problem, step: int) -> dict[str, Array]:
 
 def bound_at(evaluation: Evaluation, row: Row, replaced: dict[str, Ball], index: tuple[int, int]) -> Bound:
     """Return the bound of `row` at one element, taken apart by leaving out one kind of error at a time."""
-    inputs = [replaced[name] if name in replaced else evaluation.ball(name) for name in row.inputs]
-    mid, r = evaluation.evaluate(row, **replaced).mid, evaluation.r
-    exact_functions = _NoAllowance(r.dtype, r.wide, r.u, r.tiny, r.largest)
+    inputs = {name: replaced[name] if name in replaced else evaluation.ball(name) for name in row.inputs}
+    r = evaluation.r
+    exact_functions = _NoAllowance(**{f.name: getattr(r, f.name) for f in fields(r)})
 
     def at(precision: Rounding) -> float:
-        rad = row.bound(precision, mid, *inputs).rad
-        return float(np.broadcast_to(rad, mid.shape)[(0, *index)])
+        twin = copy(evaluation)
+        twin.r = precision
+        ball = twin.evaluate(row, **inputs)
+        return float(np.broadcast_to(ball.rad, ball.mid.shape)[(0, *index)])
 
     total, without = at(r), at(exact_functions)
     unrounded, inherited = at(replace(r, u=0.0)), at(replace(r, u=0.0, tiny=0.0))

@@ -9,10 +9,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
+import re
 from functools import cache
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from gradparity.adapters.outcome import printable
 from gradparity.reports import agreement, curves, heat, html_marks, html_view, plots, spread, story
@@ -62,6 +63,11 @@ def value(x: float, dtype: str) -> Markup:
     return Markup(story.number(x, dtype)) if math.isfinite(x) else number(x)
 
 
+def breaks(text: str) -> Markup:
+    """Return a name that may be broken after its separators, and nowhere else."""
+    return Markup(re.sub(r"([:/._-])", r"\1<wbr>", str(escape(printable(text, 1000)))))
+
+
 def _finalize(inserted: Any) -> Any:
     """Take out what no text should hold: escape sequences, control and direction characters."""
     if isinstance(inserted, Markup) or not isinstance(inserted, str):
@@ -81,5 +87,5 @@ def _environment() -> Any:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"number": number, "value": value, "slug": html_marks.slug}
+    environment.filters |= {"number": number, "value": value, "breaks": breaks, "slug": html_marks.slug}
     return environment

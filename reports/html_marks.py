@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from gradparity.reference.verdict import Finding, Verdict, Worst
 from gradparity.reports import heat
-from gradparity.reports.agreement import Agreement
+from gradparity.reports.agreement import FAR, Agreement
 from gradparity.reports.cell import Cell
 
 PROGRAMS = {
@@ -18,8 +18,6 @@ PROGRAMS = {
 }
 
 
-FAR = 1000.0
-"""ULP of a gradient's largest element, from which on two engines are shown as far apart."""
 SYMBOLS = {
     Verdict.WRONG: "✗",
     Verdict.SUSPECT: "?",
@@ -73,11 +71,9 @@ def square_text(square: heat.Square) -> Markup:
 
 
 def agreement_kind(found: Agreement) -> str:
-    """Return the class that colours the agreement of two engines: by their distance."""
-    distance = 0.0 if found.ulp is None else found.ulp
-    if distance > FAR:
-        return "far"
-    return f"h{sum(distance > edge for edge in (0.0, 1.0, 10.0, 100.0))}"
+    """Return the class that colours the agreement of two engines: by their usual distance."""
+    distance = found.ulp or 0.0
+    return "far" if distance > FAR else f"h{sum(distance > edge for edge in (0.0, 0.5, 1.0, 4.0))}"
 
 
 def explained(cell: Cell) -> bool:

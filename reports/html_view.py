@@ -92,11 +92,9 @@ class View:
         return f"{self.anchors[cell.scenario]}.{slug(cell.dtype)}.{self.engine_anchors[cell.engine]}"
 
     def target(self, scenario: str, engine: str) -> str:
-        """Return where a square of the map leads: to the explanation of what is wrong there, or to the section."""
-        here = [c for c in self.results.cells if (c.scenario, c.engine) == (scenario, engine) and explained(c)]
-        return (
-            self.anchor(min(here, key=lambda c: heat.WORST_FIRST.index(c.verdict))) if here else self.anchors[scenario]
-        )
+        """Return where a square of the map leads: to what the page says of the worst cell there."""
+        here = [c for c in self.results.cells if (c.scenario, c.engine) == (scenario, engine)]
+        return self.place(min(here, key=lambda c: heat.WORST_FIRST.index(c.verdict)))
 
     def place(self, cell: Cell) -> str:
         """Return the anchor of what the page says of a cell: its card, or else its block."""

@@ -115,7 +115,7 @@ def explain_finding(finding: Finding, dtype: str, is_first: bool = True) -> Iter
         yield "worst", worst(finding.quantity, finding.worst, dtype)
         yield "error", error(finding)
     count = finding.wrong or finding.suspect
-    if count:
+    if count and finding.elements:
         since = f", first in step {finding.first_wrong_step} of {finding.steps}" if finding.first_wrong_step else ""
         yield "how many", f"{count} of {plural(finding.elements, 'element')}{since}"
     if finding.note:
