@@ -97,7 +97,9 @@ def engine(problem: Problem, mutations: Mutations) -> Function:
         for l, (W, b) in enumerate(zip(p.W, p.b, strict=True), start=1):
             values |= {f"W{l}": W, f"b{l}": b}
         for row in rows:
-            at = At(problem, row, values, dict(before))
+            # Where a formula passes a wrong value by, as δ_L = (A − Y)/N does a wrong dA_L, another one does not.
+            struck = (f for f in (row, *row.alternatives) if not mutations.keys().isdisjoint(f.inputs))
+            at = At(problem, next(struck, row), values, dict(before))
             value = mutations[row.name](at) if row.name in mutations else at.right
             values[row.name] = value.astype(problem.dtype)
         before.update(values)

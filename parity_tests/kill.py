@@ -11,6 +11,8 @@ import numpy as np
 
 from gradparity.adapters.outcome import Chunk
 from gradparity.parity_tests.fault import Fault, Mutations, judged, run
+from gradparity.reference.bounds import SIGMAS, Ball
+from gradparity.reference.compare import best
 from gradparity.reference.diagnosis import everything
 from gradparity.reference.evaluation import Evaluation, Working
 from gradparity.reference.judge import Oracle
@@ -130,3 +132,47 @@ def measure(problem: Problem, chunk: Chunk, at: int, name: str) -> Measured:
     bound = np.max([np.broadcast_to(ball.rad, value.shape) for ball in evaluation.candidates(name)], axis=0)
     share = np.where(moved == 0, 0.0, np.where(np.isinf(bound), 0.0, moved / (2 * bound)))
     return Measured(True, float(moved.max()) / scale if scale else np.inf, float(np.max(share)))
+
+
+@dataclass(frozen=True)
+class Smallest:
+    """The smallest ε for which a gradient times ``1 + ε`` is found, and the row in which each is."""
+
+    rigorous: float
+    statistical: float
+    rows: tuple[str, str]
+
+
+def smallest(problem: Problem) -> dict[str, Smallest]:
+    """Return the smallest fault ``dW_l ← (1 + ε) dW_l``, in all layers at once, that each program shows.
+
+    The probed program is judged row by row; the plain one from end to end, as if nothing else had been given.
+    """
+    chunk = run(problem, {})[0]
+    shared = Oracle(problem)
+    given = everything(problem, chunk, 0)
+    local = Evaluation(shared.r, shared.rows, dict(given))
+    names = [row.name for row in shared.rows if row.name.startswith("dW")]
+    found = {}
+    with np.errstate(all="ignore"):
+        for program, evaluation in (("probed", local), ("plain", shared.reference)):
+            balls = {name: list(evaluation.candidates(name)) for name in names}
+            thresholds = [
+                min((_threshold(given[name], balls[name], tier), name) for name in names) for tier in ("outside", "suspect")
+            ]
+            (rigorous, first), (statistical, second) = thresholds
+            found[program] = Smallest(rigorous, statistical, (first, second))
+    return found
+
+
+def _threshold(value: Array, balls: list[Ball], tier: str) -> float:
+    """Return the smallest ε for which ``(1 + ε) value`` is outside the bound, or suspect, in some element."""
+    ball = balls[0]
+    sigma = np.sqrt(np.broadcast_to(np.asarray(ball.var), value.shape))
+    allowed = np.minimum(ball.rad, SIGMAS * sigma) if tier == "suspect" else ball.rad
+    error = (value - ball.mid).astype(np.float64) * np.sign(value)
+    epsilon = float(np.min((allowed - error) / np.abs(value), where=value != 0, initial=np.inf))
+    for factor, caught in ((1.01, True), (0.99, False)):
+        faulty = (value * (1 + np.longdouble(epsilon * factor))).astype(value.dtype)
+        assert bool(getattr(best(faulty, balls), tier).any()) is caught
+    return epsilon

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -41,6 +42,18 @@ class Exact:
     def sum(self, x: Array) -> Array:
         """Return the sum over the samples in the wide type."""
         return np.sum(x, axis=-1, keepdims=True, dtype=self.wide)
+
+
+class ExactPairs:
+    """The same for float64, with results as unevaluated sums: only to compare with, not to compute on."""
+
+    def product(self, P: Array, Q: Array) -> Any:
+        """Return ``P Q``."""
+        return exact.unevaluated_product(P, Q)
+
+    def sum(self, x: Array) -> Any:
+        """Return the sum over the samples."""
+        return exact.unevaluated(np.sum(x, axis=-1, keepdims=True, dtype=exact.WIDE))
 
 
 class Evaluation:
@@ -100,7 +113,13 @@ class Evaluation:
     def pieces(self, name: str) -> Iterator[tuple[slice, Ball]]:
         """Yield the first candidate of `name` in flat slices: an elementwise row of given values in blocks."""
         row = self.rows[name]
-        if not row.elementwise or not all(i in self.given and self.given[i].exact for i in row.inputs):
+        given = all(i in self.given and self.given[i].exact for i in row.inputs)
+        if given and row.products and self.r.dtype == "float64":
+            balls = [self.given[i] for i in row.inputs]
+            pair = row.compute(ExactPairs(), *(x.mid for x in balls))
+            yield slice(None), Ball(pair.hi, *row.bound(self.r, pair.hi, *balls), pair.lo)
+            return
+        if not row.elementwise or not given:
             yield slice(None), self.evaluate(row)
             return
         inputs = {i: self.given[i].mid.reshape(-1) for i in row.inputs}

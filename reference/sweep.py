@@ -37,10 +37,12 @@ def swept(
         part = flat[piece]
         mid = np.broadcast_to(ball.mid, value.shape).reshape(-1) if ball.mid.size != part.size else ball.mid.reshape(-1)
         rad = np.asarray(ball.rad).reshape(-1)
+        low = ball.low.reshape(-1) if isinstance(ball.low, np.ndarray) else None
         for start in range(0, part.size, BLOCK):
             block = slice(start, start + BLOCK)
             bound = np.maximum(rad[block] if rad.size > 1 else rad, SMALLEST)
-            ratio = np.abs((part[block] - mid[block]).astype(np.float64, copy=False)) / bound
+            error = (part[block] - mid[block]).astype(np.float64, copy=False)
+            ratio = np.abs(error if low is None else error - low[block]) / bound
             peak = int(ratio.argmax())
             # Not finite, or over the bound: argmax finds a NaN, and a bound that is infinite makes 0 of any error.
             if not ratio[peak] <= 1.0:

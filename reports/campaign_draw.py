@@ -225,7 +225,9 @@ def _cancelling(shape: Shape, source: Weights, sample: Array) -> Given:
     for l, layer in enumerate(shape.layers, 1):
         top = float(np.finfo(shape.dtype).max) / (2 * len(a))
         # Rounded once, whatever the order: the same bits on every machine.
-        z = np.array([[math.fsum(terms)] for terms in np.clip(W[f"W{l}"] * a, -top, top)])
+        with np.errstate(over="ignore"):
+            terms = np.clip(W[f"W{l}"] * a, -top, top)
+        z = np.array([[math.fsum(row)] for row in terms])
         biases[f"b{l}"] = -z
         a = ACTIVATIONS[layer.activation].value(np.zeros_like(z), layer.slope)[:, 0]
     return Given(**biases)
