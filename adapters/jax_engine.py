@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from importlib import metadata
 from typing import Any, Literal, TypeAlias
 
@@ -59,17 +60,36 @@ class Jax:
         import jax
 
         jax.config.update("jax_platforms", "cpu")
-        jax.config.update("jax_enable_x64", True)
         self.jax = jax
         self.device = jax.devices("cpu")[0]
+        # Scenarios of the same network that follow each other are compiled once.
+        self.update, self.probe = lru_cache(maxsize=1)(self._update), lru_cache(maxsize=1)(self._probe)
 
     def plain(self, network: Network, weights: Pairs) -> PlainProgram:
         """Build the training step and load `weights` into it."""
+        self.enable_float64()
         return Program(self, network, weights)
 
-    def probe(self, network: Network) -> Probe:
+    def _probe(self, network: Network) -> Probe:
         """Build the probed program: one ``value_and_grad``, with zeros added to every Z and A."""
+        self.enable_float64()
         return Probed(self, network)
+
+    def _update(self, network: Network) -> Callable[..., Any]:
+        """Return ``(params, X, Y) -> (params, loss, gradients)``."""
+        loss, learning_rate = self.loss(network), network.learning_rate
+        value_and_grad = self.jax.value_and_grad(lambda params, X, Y: loss(params, None, X, Y)[0])
+        tree_map = self.jax.tree.map
+
+        def step(params: Pairs, X: JaxArray, Y: JaxArray) -> tuple[Pairs, JaxArray, Pairs]:
+            value, gradients = value_and_grad(params, X, Y)
+            return tree_map(lambda p, g: p - learning_rate * g, params, gradients), value, gradients
+
+        return self.wrapped(step)
+
+    def enable_float64(self) -> None:
+        """Let JAX compute in float64 where arrays have it; Keras, in the same process, switches it off for float32."""
+        self.jax.config.update("jax_enable_x64", True)
 
     def put(self, tree: Any) -> Any:
         """Return the arrays of `tree` on the CPU."""
@@ -154,16 +174,8 @@ class Program(PlainProgram):
     """``value_and_grad`` and the update, as one function of the parameters."""
 
     def __init__(self, jax: Jax, network: Network, weights: Pairs) -> None:
-        self.put, loss, learning_rate = jax.put, jax.loss(network), network.learning_rate
+        self.put, self.update = jax.put, jax.update(network)
         self.params = self.put([tuple(pair) for pair in weights])
-        value_and_grad = jax.jax.value_and_grad(lambda params, X, Y: loss(params, None, X, Y)[0])
-        tree_map = jax.jax.tree.map
-
-        def step(params: Pairs, X: JaxArray, Y: JaxArray) -> tuple[Pairs, JaxArray, Pairs]:
-            value, gradients = value_and_grad(params, X, Y)
-            return tree_map(lambda p, g: p - learning_rate * g, params, gradients), value, gradients
-
-        self.update = jax.wrapped(step)
 
     def weights(self) -> Pairs:
         """Copy the weights from the device."""

@@ -74,7 +74,7 @@ class _Plain(PlainProgram):
 
     def __init__(self, network: Network, weights: Pairs, compile_step: Callable[[Step], Step]) -> None:
         tf = tensorflow()
-        self._tf = tf
+        self._tf, self.network = tf, network
         self._variables = [(tf.Variable(W), tf.Variable(b)) for W, b in weights]
 
         def train_step(X: Any, Y: Any) -> Any:
@@ -90,6 +90,11 @@ class _Plain(PlainProgram):
             return loss, gradients
 
         self._train_step = compile_step(train_step)
+
+    def load(self, weights: Pairs) -> None:
+        for variables, pair in zip(self._variables, weights, strict=True):
+            for variable, a in zip(variables, pair, strict=True):
+                variable.assign(a)
 
     def weights(self) -> Pairs:
         return [(W.numpy(), b.numpy()) for W, b in self._variables]
@@ -130,11 +135,17 @@ class _Tensorflow:
         self._tf = tf
         self._compile_step = compilers[variant]
         self._jit_compile = variant == "xla"
+        self._latest: _Plain | None = None
+        self.probe = functools.lru_cache(maxsize=1)(self._probe)
 
     def plain(self, network: Network, weights: Pairs) -> PlainProgram:
-        return _Plain(network, weights, self._compile_step)
+        # Scenarios of the same network that follow each other are traced and compiled once.
+        if self._latest is None or self._latest.network != network:
+            self._latest = _Plain(network, weights, self._compile_step)
+        self._latest.load(weights)
+        return self._latest
 
-    def probe(self, network: Network) -> Probe:
+    def _probe(self, network: Network) -> Probe:
         tf = self._tf
         probed_step = self._compile_step(functools.partial(_probed_step, network))
 

@@ -54,7 +54,7 @@ class Machine:
 
     def fl(self, x: Array, near: Array | None = None) -> Array:
         """Round the result of one operation; no farther than to `near`, a number of the working precision."""
-        sign, error = self._sign(x.shape), self.u * np.abs(x)
+        sign, error = self._sign(x.shape), np.where(np.isfinite(x), self.u * np.abs(x), 0)
         if near is not None:
             error = np.minimum(error, np.abs(x - near))
         return self._flushed(x + sign * error, sign)
@@ -62,7 +62,7 @@ class Machine:
     def f(self, function: str, x: Array) -> Array:
         """Round the value of a transcendental."""
         sign = self._sign(x.shape)
-        ulp = np.where(x == 0, 0, np.ldexp(2 * self.u, np.frexp(x)[1] - 1))
+        ulp = np.where((x == 0) | ~np.isfinite(x), 0, np.ldexp(2 * self.u, np.frexp(x)[1] - 1))
         return self._flushed(x + sign * ULP_ALLOWANCE[function][self.dtype] * ulp, sign)
 
     def sum(self, x: Array, axis: int) -> Array:

@@ -9,7 +9,6 @@ import numpy as np
 from gradparity.parity_tests.fault import At, Fault, Mutation, Mutations
 from gradparity.reference.activations import ACTIVATIONS
 from gradparity.reference.formats import BFLOAT16, FLOAT16, TF32, Format
-from gradparity.reference.bounds import T
 from gradparity.reference.problem import Array, Problem
 
 Inject = Callable[[Problem], Iterator[Mutations]]
@@ -232,7 +231,7 @@ def clipped(at: At) -> Array:
     A = at.inputs[0]
     low, high = A.dtype.type(1e-7), A.dtype.type(1) - A.dtype.type(1e-7)
     value = at.compute(**{at.row.inputs[0]: np.clip(A, low, high)})
-    return value if at.row.name == "loss" else np.where((A < low) | (A > high), 0, value)
+    return value if at.row.name == "loss" else np.where((low > A) | (high < A), 0, value)
 
 
 def naive_softmax(at: At) -> Array:

@@ -77,7 +77,9 @@ def outcome(fault: Fault, problem: Problem, mutations: Mutations, shared: Oracle
     """Run and judge one fault in one place."""
     with np.errstate(all="ignore"):
         chunks = run(problem, mutations)
-        measured = [measure(problem, chunk, at, name) for chunk in chunks for at in range(chunk.steps) for name in mutations]
+        measured = [
+            measure(problem, chunk, at, name) for chunk in chunks for at in range(chunk.steps) for name in mutations
+        ]
     findings = judged(shared, chunks)
     plain = judged(shared, chunks, plain_only=True)
     changed = [f for f in findings if f.quantity in mutations]
@@ -158,7 +160,8 @@ def smallest(problem: Problem) -> dict[str, Smallest]:
         for program, evaluation in (("probed", local), ("plain", shared.reference)):
             balls = {name: list(evaluation.candidates(name)) for name in names}
             thresholds = [
-                min((_threshold(given[name], balls[name], tier), name) for name in names) for tier in ("outside", "suspect")
+                min((_threshold(given[name], balls[name], tier), name) for name in names)
+                for tier in ("outside", "suspect")
             ]
             (rigorous, first), (statistical, second) = thresholds
             found[program] = Smallest(rigorous, statistical, (first, second))

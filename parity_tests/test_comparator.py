@@ -64,7 +64,9 @@ def test_one_element(value: float, exact: float, bound: float, expected: Verdict
 
 def test_an_element_that_cannot_be_judged_is_counted_as_such() -> None:
     ball = Ball(np.array([[[1.0, 2.0]]]), np.array([[[INF, 0.5]]]))
-    found = summed_up(rounding("float64"), best(np.array([[[9.0, 2.0]]]), [ball]), Finding("probed", "Z1", Verdict.WITHIN), 0)
+    found = summed_up(
+        rounding("float64"), best(np.array([[[9.0, 2.0]]]), [ball]), Finding("probed", "Z1", Verdict.WITHIN), 0
+    )
     assert (found.verdict, found.elements, found.not_judged) == (Verdict.WITHIN, 1, 1)
 
 
@@ -142,7 +144,8 @@ def test_a_changed_gradient_is_wrong_in_both_programs(change: Callable[[dict[str
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
-    "update", [lambda w: np.full_like(w, NAN), lambda w: w + w.dtype.type(1e-3), lambda w: -w, lambda w: w[..., ::-1].copy()]
+    "update",
+    [lambda w: np.full_like(w, NAN), lambda w: w + w.dtype.type(1e-3), lambda w: -w, lambda w: w[..., ::-1].copy()],
 )
 def test_updated_weights_are_judged_too(update: Callable[[Array], Array], dtype: str) -> None:
     def change(arrays: dict[str, Array]) -> None:

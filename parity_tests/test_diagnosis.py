@@ -38,7 +38,8 @@ def gives_only(*names: str) -> Callable[[Mapping[str, Array]], Mapping[str, Arra
 def first_cause(problem: Problem, mutations: Mutations, names: tuple[str, ...]) -> Finding:
     """Return the first wrong finding of an engine that gives only the quantities `names`."""
     chunks = [
-        replace(c, plain=gives_only(*names)(c.plain), probed=gives_only(*names)(c.probed)) for c in run(problem, mutations)
+        replace(c, plain=gives_only(*names)(c.plain), probed=gives_only(*names)(c.probed))
+        for c in run(problem, mutations)
     ]
     return next(f for f in judged(Oracle(problem), chunks) if f.verdict is Verdict.WRONG)
 
@@ -59,7 +60,9 @@ def test_a_missing_mean_is_named_in_plain_words() -> None:
         (("W1_next", "b1_next"), {"dA3": lambda at: at.right * at.m}, "sum over samples"),
     ],
 )  # fmt: skip
-def test_a_mistake_in_what_was_not_given_is_named_too(names: tuple[str, ...], mutations: Mutations, sentence: str) -> None:
+def test_a_mistake_in_what_was_not_given_is_named_too(
+    names: tuple[str, ...], mutations: Mutations, sentence: str
+) -> None:
     for dtype in DTYPES:
         found = first_cause(problems("small", dtype)[1], mutations, names)
         assert sentence in found.cause, found.cause

@@ -18,19 +18,20 @@ from gradparity.reference.compare import Comparison, against, best
 from gradparity.reference.evaluation import Evaluation, problem_rows
 from gradparity.reference.mistake import Case, Mistake, Variant
 from gradparity.reference.mistakes import MISTAKES, OF_NOT_FINITE
+from gradparity.reference.place import UNKNOWN, place
 from gradparity.reference.problem import Array, Problem
 from gradparity.reference.verdict import Finding, Verdict
 
 if TYPE_CHECKING:
     from gradparity.reference.judge import Steps
 
-UNKNOWN = "no known mistake reproduces it"
 LARGE = 2**20
 """Above this many parameters × samples, mistakes are sought in the wrong row only, not in those that were not given."""
-SHOWN = 3
 
 
-def with_causes(problem: Problem, chunk: Steps, findings: list[Finding], known: Collection[tuple[str, str]]) -> list[Finding]:
+def with_causes(
+    problem: Problem, chunk: Steps, findings: list[Finding], known: Collection[tuple[str, str]]
+) -> list[Finding]:
     """Return `findings`, the first wrong one of each program with its cause; `known` (program, quantity) have theirs."""
     found = list(findings)
     for program in dict.fromkeys(f.program for f in findings):
@@ -47,7 +48,9 @@ def _cause(problem: Problem, chunk: Steps, finding: Finding) -> str:
     at = (finding.first_wrong_step or 1) - 1 - chunk.first_step
     now, before = everything(problem, chunk, at), everything(problem, chunk, at - 1) if at else {}
     own = chunk.probed if finding.program == "probed" else chunk.plain
-    names = set(chunk.weights) | {"X", "Y"} | (set(own) if finding.basis != "end to end" or own is chunk.probed else set())
+    names = (
+        set(chunk.weights) | {"X", "Y"} | (set(own) if finding.basis != "end to end" or own is chunk.probed else set())
+    )
     given = {name: array for name, array in now.items() if name in names and name != finding.quantity}
     value = own[finding.quantity][at : at + 1]
     return diagnose(problem, finding.quantity, value, given, now, before)
@@ -86,7 +89,7 @@ def diagnose(
         if not compared.outside.any():
             return UNKNOWN
         case = Case(problem, evaluation, evaluation.rows[quantity], others or given, before or {}, value)
-        return _named(case, compared) or _named_upstream(case, compared) or _place(quantity, compared)
+        return _named(case, compared) or _named_upstream(case, compared) or place(quantity, compared)
 
 
 def _mistakes(value: Array, compared: Comparison) -> Iterator[Mistake]:
@@ -127,7 +130,11 @@ def _named_upstream(case: Case, compared: Comparison) -> str:
                     given = evaluation.given | {name: variant.ball(evaluation)}
                     mistaken = Evaluation(evaluation.r, rows, given)
                     fits = _fits(mistaken.mid(quantity), compared.rad, compared.value, compared.ratio)
-                    if fits and _reproduces(mistaken.ball(quantity), compared) and _differs(mistaken.ball(quantity), compared):
+                    if (
+                        fits
+                        and _reproduces(mistaken.ball(quantity), compared)
+                        and _differs(mistaken.ball(quantity), compared)
+                    ):
                         return f"{quantity} is wrong as if {name} were: {name} {variant.words}"
     return ""
 
@@ -174,40 +181,3 @@ def _reproduces(ball: Ball, compared: Comparison) -> bool:
 def _differs(ball: Ball, compared: Comparison) -> bool:
     """Return whether `ball` is not where the right formula would put the value anyway."""
     return bool(against(ball.mid, Ball(compared.mid, compared.rad)).outside.any())
-
-
-def _place(quantity: str, compared: Comparison) -> str:
-    """Return where a value is wrong, if that is in one place only; else that the mistake is not known."""
-    outside = compared.outside[0]
-    where, values, exact = np.argwhere(outside), compared.value[0][outside], compared.mid[0][outside]
-    finite = np.isfinite(values)
-    what = ""
-    if not finite.any():
-        what = f"is {' or '.join(sorted({str(float(x)) for x in values}))}, where the formula gives {_number(exact[0])}"
-    elif len(where) == 1:
-        what = _relation(float(values[0]), float(exact[0]))
-    if outside.size == 1:
-        return f"{quantity} {what}"
-    if len(where) <= SHOWN < outside.size or (what and len(where) < outside.size):
-        shown = " and ".join(f"[{i}, {j}]" for i, j in where[:SHOWN])
-        more = f" and {len(where) - SHOWN} more" if len(where) > SHOWN else ""
-        place = f"{'element' if len(where) == 1 else 'elements'} {shown}{more}"
-        return f"{quantity} is wrong in {place} only" + (f": it {what}" if what else f"; {UNKNOWN}")
-    if what:
-        return f"{quantity} {what}"
-    for axis, name in ((1, "column"), (0, "row")):
-        lines = np.unique(where[:, axis])
-        if len(lines) == 1 < outside.shape[axis]:
-            return f"{quantity} is wrong in {name} {lines[0]} only; {UNKNOWN}"
-    return UNKNOWN
-
-
-def _number(x: float) -> str:
-    return f"{float(x):.6g}" if np.isfinite(x) else str(float(x))
-
-
-def _relation(value: float, exact: float) -> str:
-    if exact == 0.0 or not np.isfinite(exact):
-        return f"is {_number(value)}, not {_number(exact)}"
-    ratio = value / exact
-    return f"is {ratio:.6g} times what its formula gives" if abs(ratio - 1) > 1e-3 else f"is off by {ratio - 1:.3g} of its value"

@@ -77,5 +77,3 @@ def computed_in(form: Format, evaluation: Evaluation, row: Row, inputs: Mapping[
 def replace_rad(ball: Ball, u: float) -> Ball:
     """Return `ball` with room for one more rounding of its value."""
     return Ball(ball.mid, ball.rad + u * np.abs(ball.mid.astype(np.float64)), None)
-
-

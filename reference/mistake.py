@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from gradparity.reference.bounds import Ball
+from gradparity.reference.bounds import Ball, magnitude
 from gradparity.reference.compare import Comparison, against
 from gradparity.reference.evaluation import Evaluation, Working
 from gradparity.reference.formulas import Row, rows_by_name, table
@@ -159,6 +159,31 @@ def scaled(c: float, u: float) -> Then:
 
     def then(ball: Ball) -> Ball:
         mid = c * ball.mid
-        return Ball(mid, abs(c) * ball.rad + 4 * u * np.abs(mid.astype(np.float64)), None)
+        return Ball(mid, abs(c) * ball.rad + 4 * u * magnitude(mid), None)
 
     return then
+
+
+def put(mask: Array, mid: Array | float, rad: Array | float = 0.0) -> Then:
+    """Return what puts ``mid ± rad`` in the places of `mask`."""
+    return lambda ball: Ball(np.where(mask, mid, ball.mid), np.where(mask, rad, ball.rad), None)
+
+
+def given(ball: Ball) -> Then:
+    """Return what takes `ball` instead."""
+    return lambda _: ball
+
+
+def plus(more: Array, u: float) -> Then:
+    """Return what adds `more`, with the roundings of making and adding it."""
+
+    def then(ball: Ball) -> Ball:
+        mid = ball.mid + more
+        return Ball(mid, ball.rad + u * (4 * magnitude(more) + magnitude(mid)), None)
+
+    return then
+
+
+def clip(low: float, high: float) -> Then:
+    """Return what clips to ``[low, high]``."""
+    return lambda ball: Ball(np.clip(ball.mid, low, high), ball.rad, None)

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gradparity.reference.bounds import Ball
+from gradparity.reference.bounds import Ball, T
 from gradparity.reference.formats import narrower
-from gradparity.reference.bounds import T
-from gradparity.reference.mistake import Case, Variant, scaled
+from gradparity.reference.mistake import Case, Variant, plus, scaled
 from gradparity.reference.problem import Array
 from gradparity.reference.row_bounds import transposed as turned
 
@@ -68,9 +67,10 @@ def accumulated(case: Case) -> Iterator[Variant]:
     if case.row.name in case.before and case.before[case.row.name].shape == case.right.mid.shape:
         old, u = case.wide(case.before[case.row.name]), case.evaluation.r.u
         yield Variant(
-            f"contains {case.row.name} of the step before as well: it was not set to 0 in between", case.row,
-            then=lambda x: Ball(x.mid + old, x.rad + u * np.abs(x.mid + old).astype(np.float64), None),
-        )  # fmt: skip
+            f"contains {case.row.name} of the step before as well: it was not set to 0 in between",
+            case.row,
+            then=plus(old, u),
+        )
 
 
 def _inner(case: Case) -> tuple[str, str, Array, Array] | None:

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gradparity.reference.bounds import Ball
-from gradparity.reference.formats import BFLOAT16, FLOAT16, TF32, computed_in, narrower
-from gradparity.reference.bounds import T
-from gradparity.reference.mistake import Case, Then, Variant, scaled
+from gradparity.reference.bounds import Ball, T
+from gradparity.reference.formats import TF32, computed_in, narrower
+from gradparity.reference.mistake import Case, Then, Variant, given, plus, put, scaled
 from gradparity.reference.problem import Array
 
 MANY = 2048
@@ -27,14 +26,12 @@ def equal(case: Case) -> Iterator[Variant]:
             kind = name.rstrip("0123456789")
             same_layer = name == f"{kind}{case.layer}"
             why = reasons.get((case.kind, kind), "") if same_layer else ""
-            yield Variant(f"equals {name}{why}", case.row, then=_given(case.wide(array)))
+            yield Variant(f"equals {name}{why}", case.row, then=given(Ball(case.wide(array))))
     old = case.before.get(case.row.name)
     if old is not None and old.shape == case.right.mid.shape:
-        yield Variant(f"equals {case.row.name} of the step before: it is stale", case.row, then=_given(case.wide(old)))
-
-
-def _given(array: Array) -> Then:
-    return lambda _: Ball(array)
+        yield Variant(
+            f"equals {case.row.name} of the step before: it is stale", case.row, then=given(Ball(case.wide(old)))
+        )
 
 
 def _fitted(x: Array, y: Array, rad: Array | float) -> float | None:
@@ -84,9 +81,10 @@ def decayed(case: Case) -> Iterator[Variant]:
     for decay in () if fitted is None or not unit else _round_first(fitted / unit):
         more = decay * unit * w
         yield Variant(
-            f"contains {decay:.6g} {name} as well, as weight decay would", case.row,
-            then=lambda x, more=more: Ball(x.mid + more, x.rad + 4 * u * np.abs(more).astype(np.float64), None),
-        )  # fmt: skip
+            f"contains {decay:.6g} {name} as well, as weight decay would",
+            case.row,
+            then=plus(more, u),
+        )
 
 
 def zeroed(case: Case) -> Iterator[Variant]:
@@ -96,12 +94,8 @@ def zeroed(case: Case) -> Iterator[Variant]:
     for axis, what in ((-2, "column"), (-1, "row")):
         gone = (case.value == 0).all(axis=axis) & (case.right.mid != 0).any(axis=axis)
         if gone.any() and not gone.all():
-            kept = np.expand_dims(~gone, axis)
-            yield Variant(f"is 0 in {_listed(what, np.flatnonzero(gone))}", case.row, then=_masked(kept))
-
-
-def _masked(kept: Array) -> Then:
-    return lambda x: Ball(np.where(kept, x.mid, 0), np.where(kept, x.rad, 0.0), None)
+            then = put(np.expand_dims(gone, axis), 0.0)
+            yield Variant(f"is 0 in {_listed(what, np.flatnonzero(gone))}", case.row, then=then)
 
 
 def _listed(what: str, indices: Array) -> str:
@@ -111,13 +105,10 @@ def _listed(what: str, indices: Array) -> str:
 
 def flushed(case: Case) -> Iterator[Variant]:
     """Yield the row with everything below the smallest number of a narrower format set to 0."""
-    for form in (BFLOAT16, FLOAT16):
-        info = np.finfo(form.range_of)
+    for info in (np.finfo("float32"), np.finfo("float16")):
         for smallest, words in ((float(info.tiny), "normal "), (float(info.smallest_subnormal), "")):
-            yield Variant(
-                f"is 0 where it should be below {smallest:.3g}, the smallest {words}{info.dtype.name}", case.row,
-                then=lambda x, t=smallest: _masked(np.abs(x.mid) >= t)(x),
-            )  # fmt: skip
+            sentence = f"is 0 where it should be below {smallest:.3g}, the smallest {words}{info.dtype.name}"
+            yield Variant(sentence, case.row, then=put(np.abs(case.right.mid) < smallest, 0.0))
 
 
 def misplaced(case: Case) -> Iterator[Variant]:
@@ -174,7 +165,6 @@ def narrow(case: Case) -> Iterator[Variant]:
     # The coarsest first: its numbers are numbers of the finer formats too.
     for form in reversed(narrower(case.problem.dtype)):
         if form is not TF32 and form.holds(case.value.astype(np.float64)):
-            yield Variant(
-                f"is computed in {form.name}, not in {case.problem.dtype}", case.row,
-                then=lambda _, form=form: computed_in(form, case.evaluation, case.row, case.inputs), by_form=True,
-            )  # fmt: skip
+            ball = computed_in(form, case.evaluation, case.row, case.inputs)
+            words = f"is computed in {form.name}, not in {case.problem.dtype}"
+            yield Variant(words, case.row, then=given(ball), by_form=True)
