@@ -53,7 +53,7 @@ class At:
     @property
     def number(self) -> type[Any]:
         """Return the scalar type of the working precision."""
-        return self.right.dtype.type  # type: ignore[no-any-return]
+        return self.right.dtype.type
 
 
 Mutation: TypeAlias = Callable[[At], Array]

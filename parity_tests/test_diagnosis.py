@@ -13,10 +13,11 @@ from gradparity.adapters.function_engine import StepProblem
 from gradparity.parity_tests.fault import At, Mutations, engine, judged, run
 from gradparity.parity_tests.fault_problems import problems
 from gradparity.reference import catalogue
-from gradparity.reference.diagnosis import UNKNOWN, diagnose, everything
+from gradparity.reference.diagnosis import diagnose, everything
 from gradparity.reference.evaluation import problem_rows
 from gradparity.reference.formats import BFLOAT16, FLOAT16, FLOAT32
 from gradparity.reference.judge import Oracle
+from gradparity.reference.place import UNKNOWN
 from gradparity.reference.problem import Array, Layer, Loss, Problem
 from gradparity.reference.verdict import Finding, Verdict
 from gradparity.reports import story

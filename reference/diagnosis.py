@@ -1,8 +1,8 @@
 """Why is a row wrong? Known mistakes are re-evaluated, and the first that reproduces the engine's numbers is named.
 
-A mistake reproduces them if they lie within the bound that the mistaken formula itself demands, and the mistaken formula
-does not coincide with the right one: nothing is chosen, as in judging. Only the first wrong row of a program is looked
-at, in the first step in which it is wrong: what comes after it may be wrong only because of it.
+A mistake reproduces them if they lie within the bound that the mistaken formula itself demands, and that formula does
+not coincide with the right one: nothing is chosen, as in judging. Only the first wrong row of a program is looked at,
+in the first step in which it is wrong: what comes after it may be wrong only because of it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LARGE = 2**20
 def with_causes(
     problem: Problem, chunk: Steps, findings: list[Finding], known: Collection[tuple[str, str]]
 ) -> list[Finding]:
-    """Return `findings`, the first wrong one of each program with its cause; `known` (program, quantity) have theirs."""
+    """Return `findings`, the first wrong one of each program with its cause, unless it is `known` already."""
     found = list(findings)
     for program in dict.fromkeys(f.program for f in findings):
         first = next((i for i, f in enumerate(found) if f.program == program and f.verdict is Verdict.WRONG), None)
@@ -117,7 +117,7 @@ def _named(case: Case, compared: Comparison) -> str:
 
 
 def _named_upstream(case: Case, compared: Comparison) -> str:
-    """Return the first mistake in a row that was not given, and that the value was computed from, that reproduces it."""
+    """Return the first mistake that reproduces the value, made in a row that was not given and that it comes from."""
     evaluation, quantity = case.evaluation, case.row.name
     p = case.problem
     if p.X.shape[1] * sum(W.size for W in p.W) > LARGE:

@@ -65,7 +65,7 @@ class _Narrow(Rounding):
 
 
 def computed_in(form: Format, evaluation: Evaluation, row: Row, inputs: Mapping[str, Ball]) -> Ball:
-    """Return the ball of `row` where its inputs and every operation are rounded to `form`; its middle is such a number."""
+    """Return the ball of `row` where its inputs and every operation are rounded to `form`, its middle too."""
     u, info = 2.0**-form.bits, np.finfo(form.range_of)
     r = evaluation.r
     narrow = _Narrow(r.dtype, r.wide, u, float(info.tiny), float(info.max))

@@ -21,7 +21,7 @@ Then: TypeAlias = Callable[[Ball], Ball]
 
 @dataclass(frozen=True)
 class Case:
-    """One formula of one wrong row in one step, with all that the engine gave around it. Arrays are ``(1, rows, columns)``.
+    """One formula of one wrong row in one step, and all that the engine gave around it; arrays ``(1, rows, columns)``.
 
     `row` is evaluated by `evaluation`: from the engine's own inputs where it gave them. `others` holds everything that
     the engine gave in this step, its data and weights too; `before` the same of the step before, if that is known.
@@ -97,7 +97,7 @@ class Case:
     def rows_with(
         self, layer: Layer | None = None, loss: Loss | None = None, learning_rate: float | None = None
     ) -> Iterator[Row]:
-        """Yield the formulas of this quantity in a scenario with another `layer` in this place, loss or learning rate."""
+        """Yield the formulas of this quantity in a scenario with another layer in this place, loss or learning rate."""
         p = self.problem
         layers = list(p.layers)
         if layer is not None:
@@ -128,7 +128,7 @@ class Variant:
     """Whether the form of the engine's numbers is the evidence (all are of a narrow format), and not their values."""
 
     def ball(self, evaluation: Evaluation) -> Ball:
-        """Return what a correct engine would compute that made this mistake, with the bound that the mistake demands."""
+        """Return what an otherwise correct engine computes that makes this mistake, with the bound that it demands."""
         return self.then(evaluation.evaluate(self.row, **self.inputs))
 
     def rough(self, case: Case) -> tuple[Array, int | None]:

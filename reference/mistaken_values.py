@@ -159,7 +159,7 @@ def shuffled(case: Case) -> Iterator[Variant]:
 
 
 def narrow(case: Case) -> Iterator[Variant]:
-    """Yield the row in the arithmetic of a narrower format, where every number that the engine gave is one of that format."""
+    """Yield the row in the arithmetic of a narrower format, where all the engine's numbers are of that format."""
     if case.value is None:
         return
     # The coarsest first: its numbers are numbers of the finer formats too.
