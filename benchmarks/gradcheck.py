@@ -1,7 +1,7 @@
 """A step with 1,000,000 parameters (float64, batch 32): judging it, beside ``torch.autograd.gradcheck`` in fast mode.
 
-Run: ``python benchmarks/gradcheck.py``. Both check the same torch network in one process, in turns; the smallest fault is the
-smallest ε, in powers of ten, for which a first-layer weight gradient scaled by 1 + ε is caught.
+Run: ``python benchmarks/gradcheck.py``. Both check the same torch network in one process, in turns; the smallest
+fault is the smallest ε, in powers of ten, for which a first-layer weight gradient scaled by 1 + ε is caught.
 """
 
 from __future__ import annotations
@@ -86,9 +86,7 @@ def main() -> None:
     chunk = next(item for item in run(adapter(""), problem) if isinstance(item, Chunk))
     oracle = Oracle(problem)
     judged(oracle, chunk)
-    taken = [
-        (seconds(lambda: judged(oracle, chunk)), seconds(lambda: checked(torch, problem))) for _ in range(REPEATS)
-    ]
+    taken = [(seconds(lambda: judged(oracle, chunk)), seconds(lambda: checked(torch, problem))) for _ in range(REPEATS)]
     ours, theirs = (min(column) for column in zip(*taken, strict=True))
     print(f"{parameters:,} parameters, batch 32, float64")
     print(f"judging {ours * 1e3:.0f} ms, gradcheck (fast mode) {theirs * 1e3:.0f} ms: {theirs / ours:.1f} × as long")

@@ -1,7 +1,9 @@
 """How long judging one engine takes, beside a plain NumPy forward and backward pass of the same network.
 
-Run: ``python benchmarks/judging.py``. 784-512-10, ReLU, softmax cross-entropy, batch 512, one step; ratios of the fastest of
-several runs taken in turns, in one process. What all engines share (the reference at the initial weights) is shown apart.
+Run: ``python benchmarks/judging.py``. 784-512-10, ReLU, softmax cross-entropy, batch 512, one step; ratios of the
+fastest of
+several runs taken in turns, in one process. What all engines share (the reference at the initial weights) is shown
+apart.
 """
 
 from __future__ import annotations

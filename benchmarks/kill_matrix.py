@@ -1,6 +1,7 @@
 """What the suite detects: every fault of the catalogue, on networks of several sizes, in both dtypes.
 
-Run: ``python benchmarks/kill_matrix.py [--size SIZE …]``. It writes ``docs/detection.md`` (all sizes), or prints (some).
+Run: ``python benchmarks/kill_matrix.py [--size SIZE …]``. It writes ``docs/detection.md`` (all sizes), or prints
+(some).
 """
 
 from __future__ import annotations
@@ -50,12 +51,16 @@ def main() -> None:
 def page(found: Found) -> Iterator[str]:
     yield "# What is detected, and what is not"
     yield ""
-    yield "Written by `python benchmarks/kill_matrix.py`; do not edit. `pytest parity_tests/test_faults.py` tests the small sizes."
+    yield (
+        "Written by `python benchmarks/kill_matrix.py`; do not edit."
+        " `pytest parity_tests/test_faults.py` tests the small sizes."
+    )
     yield ""
     yield (
-        f"{len(FAULTS)} realistic faults (`parity_tests/faults.py`) are made inside the computation, each at its natural size, and what"
-        " comes after is computed from the wrong value. The plain and the probed program have the same fault. gradparity"
-        f" {__version__}, NumPy {np.__version__}, Python {platform.python_version()}, {platform.machine()}."
+        f"{len(FAULTS)} realistic faults (`parity_tests/faults.py`) are made inside the computation, each at its natural"
+        " size, and what comes after is computed from the wrong value. The plain and the probed program have the same"
+        f" fault. gradparity {__version__}, NumPy {np.__version__}, Python {platform.python_version()},"
+        f" {platform.machine()}."
     )
     yield ""
     yield from sizes_table(found)
@@ -85,11 +90,14 @@ def shape(p: Problem) -> str:
 def summary(found: Found) -> Iterator[str]:
     yield "## In short"
     yield ""
-    yield "Faults × rows that they strike. *Plain alone*: only loss, gradients and updated weights given, judged from end to end."
+    yield (
+        "Faults × rows that they strike. *Plain alone*: only loss, gradients and updated weights are given, and judged"
+        " from end to end."
+    )
     yield ""
     yield (
-        "| size | dtype | struck | caught | statistically only | missed | plain alone: caught | statistically only | missed"
-        " | cause named |"
+        "| size | dtype | struck | caught | statistically only | missed"
+        " | plain alone: caught | statistically only | missed | cause named |"
     )
     yield "|---|---|---|---|---|---|---|---|---|---|"
     for (size, dtype), all_of_them in found.items():
@@ -105,9 +113,9 @@ def matrix(found: Found) -> Iterator[str]:
     yield "## The kill matrix"
     yield ""
     yield (
-        "*W*: wrong, outside a rigorous bound, with the largest error/bound of the faulty rows (∞: of another class, or only one value is"
-        " right); *S*: suspect, with its standard deviations; **missed**, with error/bound; ·: it changes no number here;"
-        " empty: it cannot strike here. A row is named as in the table of formulas; `_L` is the last layer."
+        "*W*: wrong, outside a rigorous bound, with the largest error/bound of the faulty rows (∞: infinite or NaN, or only"
+        " one value is right); *S*: suspect, with its standard deviations; **missed**, with error/bound; ·: it changes no"
+        " number here; empty: it cannot strike here. Rows are named as in the table of formulas; `_L` is the last layer."
     )
     yield ""
     columns = list(found)
@@ -138,8 +146,8 @@ def misses(found: Found) -> Iterator[str]:
     yield ""
     yield (
         "*Change*: the largest change of an element, as a share of the row's largest element. *Of twice the bound*: the"
-        " largest change of an element in relation to twice its bound. Where that is above 1, the fault is always caught:"
-        " both the right and the faulty value would have to be within one bound of the exact one."
+        " largest change of an element in relation to twice its bound. Where that is above 1, a fault is always caught,"
+        " as the right and the faulty value cannot both be within one bound of the exact one."
     )
     yield ""
     yield "| fault | row | size | dtype | verdict | error/bound | σ | change | of twice the bound | why |"
@@ -166,7 +174,8 @@ def diagnoses(found: Found) -> Iterator[str]:
     named = [o for o in caught if o.named]
     yield "## Diagnosis"
     yield ""
-    yield f"The right cause is named for {len(named)} of {len(caught)} caught faults ({len(named) / len(caught):.1%}). The others:"
+    share = len(named) / len(caught)
+    yield f"The right cause is named for {len(named)} of {len(caught)} caught faults ({share:.1%}). The others:"
     yield ""
     yield "| fault | row | size | dtype | what it says |"
     yield "|---|---|---|---|---|"
@@ -188,8 +197,8 @@ def whole_gradient() -> Iterable[str]:
     yield "|---|---|---|---|"
     for dtype in DTYPES:
         for program, found in smallest(catalogue.load("wide").problem(dtype)).items():
-            rigorous, statistical = found.rows
-            yield f"| {dtype} | {program} | {found.rigorous:.2g} (`{rigorous}`) | {found.statistical:.2g} (`{statistical}`) |"
+            cells = zip((found.rigorous, found.statistical), found.rows, strict=True)
+            yield f"| {dtype} | {program} | {' | '.join(f'{epsilon:.2g} (`{row}`)' for epsilon, row in cells)} |"
 
 
 if __name__ == "__main__":

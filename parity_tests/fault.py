@@ -1,7 +1,7 @@
 """An engine with a mistake in it: the table in the working precision, one row or more computed wrongly.
 
-What comes after a wrong row is computed from the wrong value, as with a real bug. A function engine gives the same arrays
-for the plain and for the probed program, so both are faulty alike.
+What comes after a wrong row is computed from the wrong value, as with a real bug. A function engine gives the same
+arrays for the plain and for the probed program, so both are faulty alike.
 """
 
 from __future__ import annotations

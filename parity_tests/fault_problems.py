@@ -1,9 +1,12 @@
-"""The problems that faults are injected into: small ones that between them have every feature, and the large of the catalogue."""
+"""The problems that faults are injected into: small ones that between them have every feature, and the large of the
+catalogue.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -45,14 +48,14 @@ def _net(
     Y: Array = np.eye(n)[labels].T if n > 1 else labels[None].astype(float)
     if "squared" in loss.name:
         Y = rng.standard_normal((n, M))
-    pairs = list(zip(sizes, sizes[1:], strict=False))
+    pairs = list(pairwise(sizes))
     W = [rng.standard_normal((k, n0)) * np.sqrt(1.5 / n0) * np.sqrt(scale) for n0, k in pairs]
     b = [rng.standard_normal((k, 1)) / 4 for _, k in pairs]
     edges = np.cumsum((0, *batches)).tolist()
     return Problem(
         name, dtype, tuple(Layer(k, f) for k, f in zip(sizes[1:], activations, strict=True)), loss, 0.1,
         X.astype(dtype), Y.astype(dtype), tuple(w.astype(dtype) for w in W), tuple(x.astype(dtype) for x in b),
-        tuple(zip(edges, edges[1:], strict=False)),
+        tuple(pairwise(edges)),
     )  # fmt: skip
 
 

@@ -1,4 +1,6 @@
-"""The catalogue of faults, as data: realistic mistakes at their natural size. `gradparity.parity_tests.fault` runs them."""
+"""The catalogue of faults, as data: realistic mistakes at their natural size. `gradparity.parity_tests.fault` runs
+them.
+"""
 
 from __future__ import annotations
 
@@ -50,6 +52,7 @@ from gradparity.parity_tests.fault_changes import (
     wide_enough,
     with_rate,
     without,
+    zero_column,
 )
 from gradparity.reference.formats import BFLOAT16, FLOAT16, TF32
 
@@ -167,13 +170,13 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "derivative of another activation",
         "tanh′ for sigmoid′ and the other way round",
-        on_hidden("delta", CURVED, lambda at, l: other_derivative(at, l)),
+        on_hidden("delta", CURVED, other_derivative),
         "uses the derivative of",
     ),
     Fault(
         "derivative at A",
         "f′ is taken at A as if that were Z",
-        on_hidden("delta", CURVED, lambda at, l: derivative_at_A(at, l)),
+        on_hidden("delta", CURVED, derivative_at_A),
         "as if that were Z",
     ),
     Fault(

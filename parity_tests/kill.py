@@ -1,4 +1,6 @@
-"""What becomes of a fault: run the faulty engine, judge it, and measure how far the fault moved the rows that it changes."""
+"""What becomes of a fault: run the faulty engine, judge it, and measure how far the fault moved the rows that it
+changes.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +35,9 @@ class Kill(StrEnum):
 class Outcome:
     """One fault in one place. `quantity` is the first row that was found wrong, or suspect.
 
-    `ratio` and `sigmas` are the largest error/bound and standard deviations of the rows that the fault changes, `change` its largest change
-    in relation to the row's largest element, and `share` its largest change of an element in relation to twice its bound.
+    `ratio` and `sigmas` are the largest error/bound, and the most standard deviations, of the rows that the fault
+    changes; `change` its largest change in relation to the row's largest element, and `share` its largest change of an
+    element in relation to twice its bound.
     """
 
     fault: Fault

@@ -83,8 +83,8 @@ def test_each_element_has_its_own_bound() -> None:
     """A mean, a norm, or a bound taken from the largest element would pass this."""
     mid = np.array([[[1e6, 1e-3]]])
     ball = Ball(mid, np.array([[[1.0, 1e-9]]]))
-    assert verdict(mid + [[[0.5, 5e-10]]], ball) is Verdict.WITHIN
-    assert verdict(mid + [[[0.5, 5e-4]]], ball) is Verdict.WRONG
+    assert verdict(mid + np.array([0.5, 5e-10]), ball) is Verdict.WITHIN
+    assert verdict(mid + np.array([0.5, 5e-4]), ball) is Verdict.WRONG
 
 
 def findings(dtype: str, change: Callable[[dict[str, Array]], None]) -> dict[str, Finding]:

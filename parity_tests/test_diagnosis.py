@@ -89,7 +89,9 @@ def test_a_mistake_is_named_only_if_it_reproduces_every_element() -> None:
 
 
 def coinciding(dtype: str) -> Problem:
-    """Return a problem in which a great many mistakes change nothing: one sample, unit weights, no bias, linear layers."""
+    """Return a problem in which a great many mistakes change nothing: one sample, unit weights, no bias, linear
+    layers.
+    """
     one, two = np.ones((2, 1), dtype), np.array([[1.0], [2.0]], dtype)
     layers = (Layer(2, "linear"), Layer(2, "linear"))
     W, b = np.ones((2, 2), dtype), np.zeros((2, 1), dtype)

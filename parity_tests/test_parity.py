@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import cast
 
 import pytest
 
@@ -40,11 +40,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def cells(request: pytest.FixtureRequest) -> Iterator[Cells]:
+def cells(request: pytest.FixtureRequest) -> Cells:
     selection = _selection(request.config)
     items = [item for item in request.session.items if isinstance(item, pytest.Function)]
-    needed = {item.callspec.params["key"] for item in items if "key" in item.fixturenames}
-    yield Cells(selection.plan, needed, request.config.getoption("--parity-timeout"))
+    needed = [item.callspec.params["key"] for item in items if "key" in item.fixturenames]
+    return Cells(selection.plan, cast("list[Key]", needed), request.config.getoption("--parity-timeout"))
 
 
 @pytest.fixture

@@ -45,7 +45,9 @@ class Ball(NamedTuple):
     """The variance, or how to compute it; None stands for that of 4 standard deviations in `rad`, where nothing
     sharper is known."""
     screen: float = 0.0
-    """No error of at most `screen` times its radius is beyond `SIGMAS` standard deviations; 0 where that is not known."""
+    """No error of at most `screen` times its radius is beyond `SIGMAS` standard deviations; 0 where that is not
+    known.
+    """
 
     low: Array | float = 0.0
     """What `mid` lacks of a value that is held as a sum of two."""
@@ -177,7 +179,8 @@ def product_bound(r: Rounding, P: Ball, Q: Ball, extra: int, mid: Array, bias: B
         p2, q2 = np.square(magnitude(P.mid)), np.square(magnitude(Q.mid))
         inherited_var = add(times(p2, Q.var), times(P.var, q2), times(P.var, Q.var), bias_error.var)
         squares = add(np.square(magnitude(mid)), coarse.product(p2, q2), np.square(beta))
-        return np.asarray(add(r.u**2 * (n + extra) * squares, np.square(np.asarray(floor, dtype=np.float64)), inherited_var))
+        floored = np.square(np.asarray(floor, dtype=np.float64))
+        return np.asarray(add(r.u**2 * (n + extra) * squares, floored, inherited_var))
 
     # Σ(pq)² ≥ S²/(n+1), so that σ ≥ u √((n+extra)/(n+1)) S: no square is needed where that suffices.
     relevant = is_zero(inherited) and isinstance(floor, float) and floor < 1e-3 * gamma * smallest

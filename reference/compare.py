@@ -28,7 +28,9 @@ class Comparison:
     error: Array
     rad: Array
     ratio: Array
-    """error/bound; 0 for no error or where nothing can be said, infinite where classes differ or the bound is 0 or NaN."""
+    """error/bound; 0 for no error or where nothing can be said, infinite where classes differ or the bound is 0 or
+    NaN.
+    """
     sigmas: Array | float
     """The error in standard deviations; 0 where the statistical tier says nothing more than the bound."""
 

@@ -26,8 +26,8 @@ Variant = Callable[[LossFunction, str], LossFunction]
 def _keras_probabilities(J: LossFunction, dtype: str) -> LossFunction:
     """Divide probabilities by their sum over classes, and clip them to ``[ε, 1 − ε]``, ε = 1e-7.
 
-    Source: Keras, ``binary_crossentropy`` and ``categorical_crossentropy`` of each backend. The clipped logarithm has the
-    derivative 0 outside; that of the quotient ``a/Σa`` adds ``Σy`` over the unclipped classes.
+    Source: Keras, ``binary_crossentropy`` and ``categorical_crossentropy`` of each backend. The clipped logarithm has
+    the derivative 0 outside; that of the quotient ``a/Σa`` adds ``Σy`` over the unclipped classes.
     """
     low, high = (float(np.dtype(dtype).type(bound)) for bound in (1e-7, 1.0 - 1e-7))
 

@@ -12,7 +12,6 @@ from gradparity.reference.bounds import Ball, Rounding, rounding
 from gradparity.reference.formulas import Row, rows_by_name, table
 from gradparity.reference.problem import Array, Problem
 
-
 BLOCK = 2**14
 """So many elements at a time stay in the cache while an elementwise row is evaluated and compared."""
 
@@ -53,7 +52,7 @@ class ExactPairs:
 
     def sum(self, x: Array) -> Any:
         """Return the sum over the samples."""
-        return exact.unevaluated(np.sum(x, axis=-1, keepdims=True, dtype=exact.WIDE))
+        return exact.unevaluated(np.asarray(np.sum(x, axis=-1, keepdims=True, dtype=exact.WIDE)))
 
 
 class Evaluation:
@@ -117,7 +116,8 @@ class Evaluation:
         if given and row.products and self.r.dtype == "float64":
             balls = [self.given[i] for i in row.inputs]
             pair = row.compute(ExactPairs(), *(x.mid for x in balls))
-            yield slice(None), Ball(pair.hi, *row.bound(self.r, pair.hi, *balls), pair.lo)
+            rad, var, screen = row.bound(self.r, pair.hi, *balls)
+            yield slice(None), Ball(pair.hi, rad, var, screen, pair.lo)
             return
         if not row.elementwise or not given:
             yield slice(None), self.evaluate(row)
@@ -149,7 +149,9 @@ def problem_rows(problem: Problem) -> tuple[Row, ...]:
 
 
 def reference(problem: Problem) -> Evaluation:
-    """Return the reference from end to end at the initial weights, on the first batch: arrays ``(1, rows, columns)``."""
+    """Return the reference from end to end at the initial weights, on the first batch: arrays ``(1, rows,
+    columns)``.
+    """
     X, Y = problem.batch(0)
     given: dict[str, Array | Ball] = {"X": X[None], "Y": Y[None]}
     for l, (W, b) in enumerate(zip(problem.W, problem.b, strict=True), start=1):

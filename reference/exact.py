@@ -91,7 +91,8 @@ def _sliced(A: Array, B: Array) -> Unevaluated | None:
             return unit * (edges + (s - 2) * n * rows * columns) + 2.0**-1074 * (sums[0] + sums[1])
 
         highest = error(row_max.max(), column_max.max(), (row_sum.max(), column_sum.max()))
-        if highest <= (n + 1) * 2.0**-64 * S.min() or _certified(n, S, error(row_max, column_max, (row_sum, column_sum))):
+        fine = bool(highest <= (n + 1) * 2.0**-64 * S.min())
+        if fine or _certified(n, S, error(row_max, column_max, (row_sum, column_sum))):
             return _combine(*_slices(A, beta, count, axis=-1), *_slices(B, beta, count, axis=-2))
     return None
 

@@ -1,8 +1,8 @@
 """Judge one engine on one problem: every quantity of both programs, in the order of computation.
 
 Each row of the *probed* program is judged on its own, from the engine's own inputs. The *plain* program's loss and
-gradients, where their bits are the probed program's, have been judged thereby; otherwise they are judged from end to end.
-Its updated weights are judged from its own gradients.
+gradients, where their bits are the probed program's, have been judged thereby; otherwise they are judged from end to
+end. Its updated weights are judged from its own gradients.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import numpy as np
 
 from gradparity.reference.bounds import rounding
 from gradparity.reference.compare import best, judged, merged
-from gradparity.reference.diagnosis import with_causes
 from gradparity.reference.conventions import conventional_rows
+from gradparity.reference.diagnosis import with_causes
 from gradparity.reference.evaluation import Evaluation, problem_rows, reference
 from gradparity.reference.formulas import Row
 from gradparity.reference.problem import Array, Problem
@@ -92,7 +92,9 @@ class Oracle:
 
 
 class Judge:
-    """Collects the chunks of one cell; `findings` sums them up, the first wrong one with its cause unless `explain` is off."""
+    """Collects the chunks of one cell; `findings` sums them up, the first wrong one with its cause unless `explain`
+    is off.
+    """
 
     def __init__(self, oracle: Oracle, explain: bool = True) -> None:
         self.oracle, self.explain = oracle, explain
@@ -216,7 +218,9 @@ def _well_formed(
 
 
 def _with_difference(oracle: Oracle, chunk: Steps, finding: Finding, value: Array) -> Finding:
-    """Add how far a gradient is from the reference's at the initial weights: the comparison that people ask for first."""
+    """Add how far a gradient is from the reference's at the initial weights: the comparison that people ask for
+    first.
+    """
     if chunk.first_step != 0 or not finding.quantity.startswith(("dW", "db", "loss")):
         return finding
     mid = oracle.rounded_reference(finding.quantity)

@@ -65,8 +65,8 @@ class Finding:
     ``end to end``."""
     note: str = ""
     convention: str = ""
-    """The conventions (`gradparity.reference.conventions`, separated by spaces) whose formulas give what the engine has,
-    where the table's own does not."""
+    """The conventions (`gradparity.reference.conventions`, separated by spaces) whose formulas give what the engine
+    has, where the table's own does not."""
     cause: str = ""
     """Why it is wrong, in a sentence (`gradparity.reference.diagnosis`); for the first wrong quantity of a program."""
     details: tuple[Worst, ...] = field(default=())

@@ -138,6 +138,7 @@ class Journal:
         self.lines.append(line)
         self._write({"kind": "cell", "cell": line})
 
+
 def _read(old: bytes, header: Header, path: Path, resume: bool) -> list[Line]:
     import json
 

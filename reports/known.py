@@ -23,7 +23,8 @@ from gradparity.reports.cell import Cell, Figure
 class Entry:
     """One listed difference. Engines, scenarios, dtypes, programs, quantities and functions are shell patterns.
 
-    `largest` is the largest error/bound that it may have (infinite where classes differ: NaN for a number); `seen` names
+    `largest` is the largest error/bound that it may have (infinite where classes differ: NaN for a number); `seen`
+    names
     the catalogue scenarios in which it must appear. Of `functions` (activations, the loss) the network must have one.
     """
 
@@ -42,7 +43,9 @@ class Entry:
     reproduction: str
     functions: tuple[str, ...] = ("*",)
     convention: str = ""
-    """The formula that a convention amounts to (`gradparity.reference.conventions`): it must give the engine's numbers."""
+    """The formula that a convention amounts to (`gradparity.reference.conventions`): it must give the engine's
+    numbers.
+    """
 
     def concerns(self, cell: Cell) -> bool:
         """Return whether the entry speaks of this engine, in these versions, on this scenario and dtype."""

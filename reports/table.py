@@ -64,9 +64,9 @@ COLUMNS = (
     Column("difference", "float64", "", "largest |value − reference| at the initial weights, evaluated end to end"),
     Column("basis", "string", "", "row (from the engine's own inputs), same bits, end to end, or printed"),
     Column("note", "string", "", "what else is to be said of the quantity"),
-    Column("cause", "string", "", "of the first wrong quantity of a program: the known mistake that reproduces it, or that none does"),
+    Column("cause", "string", "", "the known mistake that reproduces a program's first wrong quantity"),
     Column("reason", "string", "", "why the difference is declared or known, or why the cell ended as it did"),
-    Column("digest", "string", "", "first 16 digits of the SHA-256 over all values, step by step: equal where all bits are"),
+    Column("digest", "string", "", "first 16 digits of the SHA-256 over the values of all steps"),
     Column("versions", "string", "", "the framework's version, and what it stands on"),
     Column("seconds", "float64", "s", "wall time of the cell"),
     Column("weights_sha256", "string", "", "fingerprint of the initial weights"),
@@ -126,7 +126,8 @@ def _finding_rows(finding: Finding, reason: str | None) -> Iterator[dict[str, An
         "digits",
         "difference",
     )
-    named = {name: getattr(finding, name) for name in ("program", "quantity", "formula", "basis", "note", "cause", "digest")}
+    texts = ("program", "quantity", "formula", "basis", "note", "cause", "digest")
+    named = {name: getattr(finding, name) for name in texts}
     named |= {"verdict": str(finding.verdict), "reason": reason}
     yield named | {"record": "quantity"} | {name: getattr(finding, name) for name in counted} | _worst(finding.worst)
     for worst in finding.details:

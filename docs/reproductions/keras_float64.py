@@ -24,5 +24,5 @@ for name, value, exact in (
     ("mean", keras.ops.mean(X), x.mean()),
     ("tanh", keras.ops.tanh(X), np.tanh(x)),
 ):
-    value = keras.ops.convert_to_numpy(value)
-    print(f"{name:6} returns {value.dtype}; relative error {np.max(np.abs(value / exact - 1)):.1e}")
+    got = keras.ops.convert_to_numpy(value)
+    print(f"{name:6} returns {got.dtype}; relative error {np.max(np.abs(got / exact - 1)):.1e}")

@@ -1,4 +1,6 @@
-"""torch: ``BCELoss`` clamps the logarithms at -100, and divides its gradient by at least 1e-12. Needs torch and NumPy."""
+"""torch: ``BCELoss`` clamps the logarithms at -100, and divides its gradient by at least 1e-12. Needs torch and
+NumPy.
+"""
 
 import torch
 
