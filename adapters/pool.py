@@ -17,7 +17,7 @@ from gradparity.adapters.registry import find
 
 Consume: TypeAlias = Callable[[Task, Item], object]
 
-LONGEST_FIRST = ("tensorflow", "jax", "torch")
+LONGEST_FIRST = ("jax", "tensorflow", "keras:jax", "torch")
 """The order in which families start; others come after these, and NumPy last."""
 
 READ_AHEAD = 2

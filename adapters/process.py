@@ -28,6 +28,8 @@ FIXED = {
     "MKL_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "VECLIB_MAXIMUM_THREADS": "1",
+    # XLA sizes its thread pool from NPROC, and cuts sums up accordingly.
+    "NPROC": "1",
     "TF_NUM_INTRAOP_THREADS": "1",
     "TF_NUM_INTEROP_THREADS": "1",
     "PYTHONSAFEPATH": "1",
@@ -43,7 +45,8 @@ KERAS_BACKENDS = ("tensorflow", "torch", "jax")
 def environment(family: str, base: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that the worker of `family` runs under, on top of those of `base`."""
     flags = f"{base.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
-    keras = {"KERAS_BACKEND": family} if family in KERAS_BACKENDS else {}
+    backend = family.removeprefix("keras:")
+    keras = {"KERAS_BACKEND": backend} if backend in KERAS_BACKENDS else {}
     defaults = {"TF_CPP_MIN_LOG_LEVEL": "2", "TORCHINDUCTOR_CACHE_DIR": _inductor_cache()}
     return {**defaults, **base, **FIXED, **keras, "XLA_FLAGS": flags}
 

@@ -103,7 +103,7 @@ BUILT_IN = (
     _builtin("tensorflow:xla", "tensorflow", "tensorflow", extra="tensorflow"),
     _builtin("keras:tensorflow", "tensorflow", "keras", "tensorflow", extra="keras,tensorflow"),
     _builtin("keras:torch", "torch", "keras", "torch", extra="keras,torch"),
-    _builtin("keras:jax", "jax", "keras", "jax", "jaxlib", extra="keras,jax"),
+    _builtin("keras:jax", "keras:jax", "keras", "jax", "jaxlib", extra="keras,jax"),
     _builtin("torch", "torch", "torch", extra="torch"),
     _builtin("torch:func", "torch", "torch", extra="torch"),
     _builtin("torch:compile", "torch", "torch", extra="torch", slow=True),

@@ -1,7 +1,6 @@
 """What the suite detects: every fault of the catalogue, on networks of several sizes, in both dtypes.
 
-Run: ``python benchmarks/kill_matrix.py [--size SIZE …]``. It writes ``docs/detection.md`` (all sizes), or prints
-(some).
+Run: ``python benchmarks/kill_matrix.py [--size SIZE …]``. It writes ``docs/detection.md``, or prints some sizes.
 """
 
 from __future__ import annotations
@@ -57,9 +56,9 @@ def page(found: Found) -> Iterator[str]:
     )
     yield ""
     yield (
-        f"{len(FAULTS)} realistic faults (`parity_tests/faults.py`) are made inside the computation, each at its natural"
-        " size, and what comes after is computed from the wrong value. The plain and the probed program have the same"
-        f" fault. gradparity {__version__}, NumPy {np.__version__}, Python {platform.python_version()},"
+        f"{len(FAULTS)} realistic faults (`parity_tests/faults.py`) are made inside the computation, each at its"
+        " natural size, and what comes after is computed from the wrong value. Both programs have the same fault."
+        f" gradparity {__version__}, NumPy {np.__version__}, Python {platform.python_version()},"
         f" {platform.machine()}."
     )
     yield ""
@@ -113,9 +112,10 @@ def matrix(found: Found) -> Iterator[str]:
     yield "## The kill matrix"
     yield ""
     yield (
-        "*W*: wrong, outside a rigorous bound, with the largest error/bound of the faulty rows (∞: infinite or NaN, or only"
-        " one value is right); *S*: suspect, with its standard deviations; **missed**, with error/bound; ·: it changes no"
-        " number here; empty: it cannot strike here. Rows are named as in the table of formulas; `_L` is the last layer."
+        "*W*: wrong, outside a rigorous bound, with the largest error/bound of the faulty rows (∞: infinite or NaN, or"
+        " only one value is right); *S*: suspect, with its standard deviations; **missed**, with error/bound; ·: it"
+        " changes no number here; empty: it cannot strike here. Rows are named as in the table of formulas; `_L` is the"
+        " last layer."
     )
     yield ""
     columns = list(found)
@@ -166,6 +166,16 @@ def misses(found: Found) -> Iterator[str]:
     assert not unseen, unseen
     harmless = [fault for fault in FAULTS if fault.harmless]
     yield ""
+    yield "The plain program alone, judged from end to end, misses:"
+    yield ""
+    for (size, dtype), column in found.items():
+        rows: dict[str, list[str]] = {}
+        for o in column:
+            if o.plain is Kill.MISSED and not o.fault.harmless:
+                rows.setdefault(o.fault.name, []).append(f"`{o.row}`")
+        names = "; ".join(f"{name} ({', '.join(where)})" for name, where in rows.items())
+        yield f"- {size}, {dtype}: {names or 'nothing'}."
+    yield ""
     yield "No fault, by definition: " + "; ".join(f"{fault.name} ({fault.harmless})" for fault in harmless) + "."
 
 
@@ -189,8 +199,8 @@ def whole_gradient() -> Iterable[str]:
     yield "## The smallest fault of a whole gradient"
     yield ""
     yield (
-        "784-512-10, batch 512: every `dW` times 1 + ε. The smallest ε that is found, and the row that shows it first. The"
-        " plain program alone is judged from end to end, as if nothing else had been given."
+        "784-512-10, batch 512: every `dW` times 1 + ε. The smallest ε that is found, and the row that shows it first."
+        " The plain program alone is judged from end to end, as if nothing else had been given."
     )
     yield ""
     yield "| dtype | program | rigorous | statistical |"

@@ -1,6 +1,4 @@
-"""What the faults of the catalogue do to a row, and where: the vocabulary that `gradparity.parity_tests.faults` is
-written in.
-"""
+"""What the faults of the catalogue do to a row, and to which: the vocabulary that they are written in."""
 
 from __future__ import annotations
 
@@ -25,9 +23,7 @@ def always(p: Problem) -> bool:
 
 
 def each(*names: str, change: Mutation, when: When = always) -> Inject:
-    """Inject `change` into each of the rows, one at a time; ``{L}`` and ``{H}`` are the last and the last hidden
-    layer.
-    """
+    """Inject `change` into each of the rows, one at a time; ``{L}`` is the last layer, ``{H}`` the one before it."""
 
     def inject(p: Problem) -> Iterator[Mutations]:
         L = len(p.layers)

@@ -1,6 +1,4 @@
-"""The problems that faults are injected into: small ones that between them have every feature, and the large of the
-catalogue.
-"""
+"""The problems that faults are injected into: small ones, which have every feature between them, and large ones."""
 
 from __future__ import annotations
 

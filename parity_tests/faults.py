@@ -1,6 +1,4 @@
-"""The catalogue of faults, as data: realistic mistakes at their natural size. `gradparity.parity_tests.fault` runs
-them.
-"""
+"""The catalogue of faults, as data: realistic mistakes at their natural size."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""What becomes of a fault: run the faulty engine, judge it, and measure how far the fault moved the rows that it
-changes.
-"""
+"""What becomes of a fault: the faulty engine is run and judged, and how far the fault moved its rows is measured."""
 
 from __future__ import annotations
 

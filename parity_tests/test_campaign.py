@@ -175,6 +175,18 @@ def other_form(p: StepProblem) -> dict[str, Any]:
     return {"Z1": z, "A1": trace["A1"], "loss": terms.sum(keepdims=True)}
 
 
+def zero_beside_infinity(p: StepProblem) -> dict[str, Any]:
+    """As TensorFlow does: softmax of a finite logit beside an infinite one is 0, where the table's form is NaN."""
+    trace = correct(p)
+    return {"Z1": trace["Z1"], "A1": np.where(np.isfinite(trace["Z1"]), np.zeros_like(p.Y), trace["A1"])}
+
+
+INFINITE_LOGIT = Scenario(
+    "softmax", [Layer(2, "softmax")], Loss("squared_error"), Inline(((1e38,),), ((0.0, 1.0),)),
+    Given(W1=[[1.0], [10.0]]), dtypes=("float32",),
+)  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("scenario", "engine"),
     [
@@ -182,8 +194,9 @@ def other_form(p: StepProblem) -> dict[str, Any]:
         (one_layer("linear", Loss("bce_logits"), 1e38, 0.0, 10.0, "float32"), other_form),
         # The product 1e-330 is 0 in float64, and its bound must not be.
         (one_layer("linear", Loss("squared_error"), 1e-130, 1e-200, 0.0, "float64"), correct),
+        (INFINITE_LOGIT, zero_beside_infinity),
     ],
-    ids=["infinite-cotangent", "infinite-logit", "underflow"],
+    ids=["infinite-cotangent", "infinite-logit", "underflow", "softmax"],
 )
 def test_a_correct_engine_is_not_called_wrong(scenario: Scenario, engine: Any) -> None:
     (cell,) = verify([scenario], [engine]).cells

@@ -57,7 +57,7 @@ def test_a_missing_mean_is_named_in_plain_words() -> None:
         (("dW1", "db1", "dW2", "db2"), {"delta1": lambda at: at.values["dA1"]}, "derivative of the activation"),
         (("dW1", "db1"), {"dA1": lambda at: at.compute(W2=at.values["W2"].T)}, "uses W2 transposed"),
         (("dW1", "dW2", "dW3"), {"Z1": lambda at: at.compute(b1=0 * at.values["b1"])}, "leaves out b1"),
-        (("dW1", "dW2", "dW3"), {"dA3": lambda at: at.compute(Y=np.roll(at.values["Y"], 1, axis=1))}, "columns shifted"),
+        (("dW1", "dW2", "dW3"), {"dA3": lambda at: at.compute(Y=np.roll(at.values["Y"], 1, 1))}, "columns shifted"),
         (("W1_next", "b1_next"), {"dA3": lambda at: at.right * at.m}, "sum over samples"),
     ],
 )  # fmt: skip
@@ -110,6 +110,23 @@ def test_a_mistake_that_changes_nothing_is_not_named(dtype: str) -> None:
         found = judged(Oracle(problem), run(problem, {row.name: off}))
         cause = next(f for f in found if f.verdict is Verdict.WRONG).cause
         assert "wrong in element" in cause or row.name == "loss", f"{row.name}: {cause}"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_mistake_with_a_wider_bound_does_not_explain_a_small_error(dtype: str) -> None:
+    """The numbers of a row, sorted, are bounded by its largest bound: without the look at whether that mistake would
+    change anything, a small error in a small element were called a shuffled row.
+    """
+    problem = problems("small", dtype)[0]
+    scales = np.ones((problem.X.shape[0], 1), dtype)
+    scales[0] = 2.0**-14
+    mixed = replace(problem, X=problem.X * scales)
+
+    def off(at: At) -> Array:
+        at.right[0, 0] *= at.number(1 + 2.0**10 * np.finfo(dtype).eps)
+        return at.right
+
+    assert "wrong in element [0, 0] only" in causes(mixed, {"dW1": off})["probed dW1"]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

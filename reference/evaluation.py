@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -97,8 +98,10 @@ class Evaluation:
             inputs = [x._replace(mid=x.mid.astype(np.float64)) if x.mid.dtype == np.float32 else x for x in inputs]
         rad, var, screen = row.bound(self.r, mid, *inputs)
         if not row.products and all(x.exact for x in inputs) and not np.isfinite(np.sum(mid)):
-            # A singularity that is met, not merely near: infinity and NaN are judged by their class.
-            rad = np.where(np.isfinite(mid), rad, 0.0)
+            # A singularity that is met, not merely near: infinity and NaN are judged by their class. Where an input is
+            # infinite itself, a bound may say that nothing can be said.
+            known = all(np.isfinite(np.sum(x.mid)) for x in inputs)
+            rad = np.where(np.isfinite(mid) | (np.isposinf(rad) & (not known)), rad, 0.0)
         if any(isinstance(x.rad, np.ndarray) and np.isposinf(x.rad).any() for x in inputs):
             # Where an input may be anything, 0·∞ in the radius means that so may the result.
             rad = np.where(np.isnan(rad), np.inf, rad)
@@ -141,6 +144,16 @@ class Evaluation:
                 Z = A.replace("A", "Z")
                 if not formula.products and A[0] == "A" and A in self.given and Z in self.given:
                     yield self.evaluate(formula, **{A: self.evaluate(self.rows[A])})
+        if self.otherwise and not self.from_given(name):
+            yield from self.otherwise.candidates(name)
+
+    @cached_property
+    def otherwise(self) -> Evaluation | None:
+        """The same from other inputs, where a correct engine may compute a quantity on the way from those."""
+        rows = [next((a for a in row.alternatives if a.inputs != row.inputs), row) for row in self.rows.values()]
+        if rows == list(self.rows.values()):
+            return None
+        return Evaluation(self.r, tuple(rows), self.given)
 
 
 def problem_rows(problem: Problem) -> tuple[Row, ...]:
