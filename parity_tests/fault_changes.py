@@ -318,3 +318,12 @@ def underflow(at: At) -> Array:
 
 def missing_half(at: At) -> float:
     return 2.0 if at.problem.loss.name.startswith("half") else 0.5
+
+
+def float32_slope(p: Problem) -> Iterator[Mutations]:
+    def change(at: At, l: int) -> Array:
+        slope = float(np.float32(p.layers[l - 1].slope))
+        return ACTIVATIONS["leaky_relu"].value(at.values[f"Z{l}"], slope)
+
+    if p.dtype == "float64":
+        yield from on_hidden("A", ("leaky_relu",), change)(p)

@@ -17,6 +17,7 @@ from gradparity.parity_tests.fault_changes import (
     derivative,
     derivative_at_A,
     each,
+    float32_slope,
     flushed,
     in_float32,
     kink,
@@ -201,6 +202,9 @@ FAULTS: tuple[Fault, ...] = (
         "ReLU for tanh, sigmoid for ReLU",
         on_hidden("A", ("relu", "tanh"), lambda at, l: sigmoid(at.values[f"Z{l}"])),
         "applies sigmoid",
+    ),
+    Fault(
+        "slope in float32", "the slope of leaky ReLU is a float32 constant", float32_slope, "leaky_relu with slope 0."
     ),
     Fault("transposed square weight", "W for Wᵀ in dA", transposed_weight, "transposed"),
     Fault("transposed gradient", "a square dW is transposed", transposed_gradient, "is transposed"),

@@ -14,7 +14,7 @@ from gradparity.reference.judge import Oracle
 from gradparity.reference.verdict import Verdict
 
 DTYPES = ("float32", "float64")
-ONLY_FLOAT64 = {"float32 for float64"}
+ONLY_FLOAT64 = {"float32 for float64", "slope in float32"}
 NAMED_AT_LEAST = 0.9
 
 

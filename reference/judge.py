@@ -23,7 +23,7 @@ from gradparity.reference.conventions import conventional_rows
 from gradparity.reference.diagnosis import with_causes
 from gradparity.reference.evaluation import Evaluation, problem_rows, reference
 from gradparity.reference.formulas import Row
-from gradparity.reference.problem import Array, Problem
+from gradparity.reference.problem import DTYPES, Array, Problem
 from gradparity.reference.verdict import Finding, Verdict
 
 PLAIN, PROBED = "plain", "probed"
@@ -103,9 +103,7 @@ class Judge:
 
     def add(self, chunk: Steps) -> None:
         """Judge the steps of `chunk`; chunks come in order."""
-        for program, arrays in ((PROBED, chunk.probed), (PLAIN, chunk.plain)):
-            for name, value in arrays.items():
-                self.digests[program, name].update(value.tobytes())
+        self._digest(chunk)
         with np.errstate(all="ignore"):
             findings = _chunk_findings(self.oracle, chunk)
             if self.explain:
@@ -114,6 +112,18 @@ class Judge:
             for finding in findings:
                 key = (finding.program, finding.quantity)
                 self.found[key] = merged(self.found[key], finding) if key in self.found else finding
+
+    def _digest(self, chunk: Steps) -> None:
+        """Add the chunk to the digests: that of a plain quantity is its own only once its bits are not the probed ones."""
+        for name, value in chunk.plain.items():
+            own = (PLAIN, name) in self.digests
+            if not own and name in chunk.probed and _same_bits(value, chunk.probed[name]):
+                continue
+            if not own:
+                self.digests[PLAIN, name] = self.digests[PROBED, name].copy()
+            self.digests[PLAIN, name].update(np.ascontiguousarray(value).data)
+        for name, value in chunk.probed.items():
+            self.digests[PROBED, name].update(np.ascontiguousarray(value).data)
 
     def findings(self) -> tuple[Finding, ...]:
         """Return one finding for each quantity of each program, in the order of computation."""
@@ -127,7 +137,8 @@ class Judge:
         return tuple(self._digested(self.found.get((blank.program, blank.quantity), blank)) for blank in blanks)
 
     def _digested(self, finding: Finding) -> Finding:
-        digest = self.digests.get((finding.program, finding.quantity))
+        probed = self.digests.get((PROBED, finding.quantity))
+        digest = self.digests.get((finding.program, finding.quantity), probed)
         return replace(finding, digest=digest.hexdigest()[:16]) if digest else finding
 
 
@@ -191,7 +202,12 @@ def _blank(row: Row, program: str, basis: str) -> Finding:
 
 
 def _same_bits(a: Array, b: Array) -> bool:
-    return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    if a.dtype.name not in DTYPES:
+        return a.tobytes() == b.tobytes()
+    bits = np.dtype(f"u{a.itemsize}")
+    return bool(np.array_equal(a.view(bits), b.view(bits)))
 
 
 def _well_formed(

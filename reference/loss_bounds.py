@@ -12,7 +12,7 @@ import numpy as np
 
 from gradparity.reference.bounds import Ball, Rounding, add, magnitude, mul, overflowing
 from gradparity.reference.problem import Array
-from gradparity.reference.softmax import Softmax, total, unless_infinite, weighted
+from gradparity.reference.softmax import Softmax, total, weighted, where_finite
 
 
 class Terms(NamedTuple):
@@ -78,7 +78,7 @@ def bce_logits_term(r: Rounding, z: Ball, y: Array, value: Array) -> Terms:
     t = np.log1p(np.exp(-np.maximum(Z - z.rad, 0.0)))
     D = np.maximum(1 - y, y)
     own = r.gamma(4) * ((Z + z.rad) * (1 + np.abs(y)) + t) + (2 * tau + tau * tau) * t + 2 * r.omega
-    return Terms(unless_infinite(z.mid, own), D * z.rad, D * D * z.var)
+    return Terms(where_finite(z.mid, own), D * z.rad, D * D * z.var)
 
 
 def bce_logits_gradient(r: Rounding, z: Ball, y: Array, value: Array) -> Terms:
@@ -101,7 +101,7 @@ def bce_logits_gradient(r: Rounding, z: Ball, y: Array, value: Array) -> Terms:
         tau + 2 * r.u + r.omega + r.u * (magnitude(value) + inherited)
         + M * (tau + 2 * tau * np.log1p(nearest) + 2 * r.u + 1.01 * np.minimum(r.u * (Z + z.rad), nearest))
     )  # fmt: skip
-    return Terms(unless_infinite(z.mid, own), inherited, steepest * steepest * z.var)
+    return Terms(where_finite(z.mid, own), inherited, steepest * steepest * z.var)
 
 
 def cce_term(r: Rounding, a: Ball, y: Array, value: Array) -> Terms:
@@ -143,7 +143,7 @@ def cce_logits_term(r: Rounding, z: Ball, y: Array, value: Array) -> Terms:
     inherited = total(y * spread)
     var = total(np.square(p * total(y) - y) * z.var)
     own = own + (2 * tau + r.gamma(5 * n + 20)) * inherited
-    own = unless_infinite(np.abs(Z).max(axis=-2, keepdims=True), own)
+    own = where_finite(np.abs(Z).max(axis=-2, keepdims=True), own)
     return Terms(overflowing(r, s.max(axis=-2, keepdims=True), own), inherited, var)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from gradparity.reference import mistaken_values as of_values
 from gradparity.reference.activations import ACTIVATIONS
 from gradparity.reference.mistake import Case, Variant, put, scaled
@@ -93,9 +95,10 @@ def activation(case: Case) -> Iterator[Variant]:
         return
     own = case.problem.layers[case.layer - 1]
     others = [Layer(own.units, name, own.slope) for name in ACTIVATIONS if name not in (own.activation, "leaky_relu")]
-    others += [Layer(own.units, "leaky_relu", s) for s in SLOPES if (own.activation, own.slope) != ("leaky_relu", s)]
+    slopes = (*SLOPES, float(np.float32(own.slope)))
+    others += [Layer(own.units, "leaky_relu", s) for s in slopes if (own.activation, own.slope) != ("leaky_relu", s)]
     for layer in others:
-        called = layer.activation + (f" with slope {layer.slope}" if layer.activation == "leaky_relu" else "")
+        called = layer.activation + (f" with slope {layer.slope!r}" if layer.activation == "leaky_relu" else "")
         what = f"applies {called}" if case.kind == "A" else f"uses the derivative of {called}"
         if layer.activation == "linear":
             what = "leaves out the activation" if case.kind == "A" else "leaves out the derivative of the activation"

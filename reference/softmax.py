@@ -21,9 +21,11 @@ def weighted(y: Array, x: Array) -> Array:
     return np.where(y == 0, 0.0, y * x)
 
 
-def unless_infinite(z: Array, rad: Array) -> Array:
-    """Return `rad`, infinite where a logit is: there, forms that are otherwise equal meet ``∞ − ∞`` or do not."""
-    return np.where(np.isinf(z), np.inf, rad)
+def where_finite(z: Array, rad: Array) -> Array:
+    """Return `rad`, infinite where a logit is not finite: there, forms that are otherwise equal meet ``∞ − ∞`` or do
+    not, and a largest element that is NaN is passed over or is not.
+    """
+    return np.where(np.isfinite(z), rad, np.inf)
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Softmax:
         # The engine's own z, at most `spread` away, enters its rounding errors too.
         relative = np.expm1(np.minimum(own + (1 + 4 * r.u) * spread, 50.0))
         rad = np.minimum(p * relative, 1 + r.gamma(n + 4)) + r.omega
-        rad = unless_infinite(np.abs(z.mid).max(axis=-2, keepdims=True), rad)
+        rad = where_finite(np.abs(z.mid).max(axis=-2, keepdims=True), rad)
         local = p * np.expm1(np.minimum(own, 50.0)) / 4 + r.omega
         inherited = p * p * (z.var + (total(p * p * z.var) if isinstance(z.var, np.ndarray) else 0.0))
         return Error(rad, local * local + inherited)
