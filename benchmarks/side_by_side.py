@@ -43,8 +43,8 @@ ENGINES = ("numpy", "torch", "jax:jit", "tensorflow")
 OF_CHECKER = {"gradcheck, slow": "torch", "gradcheck, fast": "torch", "jax check_grads": "jax:jit"}
 OURS = ("all rows, rigorous", "all rows, statistical", "plain alone, rigorous", "plain alone, statistical")
 BACKWARD = ("dA", "delta", "dW", "db")
-MOST_STEPS, MOST_ELEMENTWISE = 10, 1_000
-PATIENCE = 4.0
+MOST_STEPS, MOST_ELEMENTWISE, LARGE = 3, 200, 10_000
+PATIENCE = 2.0
 """Seconds: what would take longer is extrapolated."""
 
 Passed = dict[str, bool]
@@ -146,13 +146,14 @@ class Struck:
 
 
 def struck(size: str, dtype: str) -> Iterator[Struck]:
-    """Yield every fault in the first problem in which it strikes each kind of row."""
-    subjects = {p.name: Subject(p, checked=size == "small") for p in problems(size, dtype)}
+    """Yield every fault in the first problem in which it strikes each kind of row; on the wide network, in one row."""
+    subjects = {p.name: Subject(p, checked=size == "small" and dtype == "float64") for p in problems(size, dtype)}
     for fault in (f for f in FAULTS if not f.harmless):
         seen = set[str]()
         for problem, mutations in fault.places(size, dtype):
             row, subject = label(next(iter(mutations)), len(problem.layers)), subjects[problem.name]
-            chunks = run(problem, mutations) if row not in seen else []
+            enough = row in seen or (size == "wide" and seen)
+            chunks = [] if enough else run(problem, mutations)
             if any(differs(a, b, mutations) for a, b in zip(chunks, subject.clean, strict=False)):
                 seen.add(row)
                 yield Struck(fault.name, row, size, dtype, caught(subject, chunks, mutations))
@@ -200,14 +201,12 @@ def alarms(dtype: str) -> Iterator[Alarm]:
 
 def listed(engine: str, scenario: str, dtype: str) -> bool:
     """Return whether the registry of conventions and known defects names the scenario."""
-    return any(
-        engine in e.engines and scenario in e.seen and (dtype in e.dtypes or "*" in e.dtypes) for e in entries()
-    )
+    return any(engine in e.engines and scenario in e.seen and (dtype in e.dtypes or "*" in e.dtypes) for e in entries())
 
 
 def of_correct(subject: Subject, chunks: list[Chunk]) -> Passed:
     found = Passed()
-    for program in ("all rows", "plain alone"):
+    for program in ("all rows", "plain alone") if size(subject.problem) <= LARGE else ("all rows",):
         judge = Judge(subject.oracle, explain=False)
         for chunk in chunks:
             judge.add(chunk if program == "all rows" else replace(chunk, probed={}))
@@ -228,7 +227,9 @@ def size(problem: Problem) -> int:
 
 def smallest(dtype: str) -> dict[str, float]:
     """Return the smallest power of 2 for which dW1 times 1 + ε fails; NaN where that fails without a fault."""
-    wide, small = (Subject(p, checked=False) for p in (catalogue.load("wide").problem(dtype), problems("small", dtype)[0]))
+    wide, small = (
+        Subject(p, checked=False) for p in (catalogue.load("wide").problem(dtype), problems("small", dtype)[0])
+    )
     value, (exact, peer) = wide.clean[0].plain["dW1"], wide.initially("dW1")
     fails: dict[str, Callable[[float], bool]] = {
         tool: lambda e, passes=passes: not passes(scaled(value, e), exact, peer) for tool, passes in COMPARATORS.items()
@@ -339,8 +340,7 @@ def main() -> None:
     with np.errstate(all="ignore"):
         faults = [
             s
-            for size in ("small", "wide")
-            for dtype in DTYPES
+            for size, dtype in (("small", "float32"), ("small", "float64"), ("wide", "float32"))
             for s in timed(f"faults, {size}, {dtype}", lambda: list(struck(size, dtype)))  # noqa: B023
         ]
         correct = [a for dtype in DTYPES for a in timed(f"correct code, {dtype}", lambda: list(alarms(dtype)))]  # noqa: B023
