@@ -1,7 +1,9 @@
 """How long a whole run takes, beside what the frameworks' own processes need.
 
-Run: ``python benchmarks/run_time.py [gradparity run's arguments]``. One run; the wall time as a ratio to the larger of its
-slowest framework process and the frameworks' CPU time divided by the cores (limit 1.25), and our own CPU time beside it.
+Run: ``python benchmarks/run_time.py [gradparity run's arguments]``. One run; the wall time as a ratio to the larger
+of its
+slowest framework process and the frameworks' CPU time divided by the cores (limit 1.25), and our own CPU time beside
+it.
 """
 
 from __future__ import annotations

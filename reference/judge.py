@@ -114,7 +114,9 @@ class Judge:
                 self.found[key] = merged(self.found[key], finding) if key in self.found else finding
 
     def _digest(self, chunk: Steps) -> None:
-        """Add the chunk to the digests: that of a plain quantity is its own only once its bits are not the probed ones."""
+        """Add the chunk to the digests: that of a plain quantity is its own only once its bits are not the probed
+        ones.
+        """
         for name, value in chunk.plain.items():
             own = (PLAIN, name) in self.digests
             if not own and name in chunk.probed and _same_bits(value, chunk.probed[name]):
