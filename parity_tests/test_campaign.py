@@ -144,6 +144,7 @@ def test_no_false_alarm(tmp_path: Path) -> None:
     assert len(lines) == COUNT * len(engines)
     assert [line for line in lines if line.verdict in FAILING] == []
     assert not any(line.verdict is Verdict.SUSPECT for line in lines if not line.structured)
+    assert max(ratio for line in lines for ratio in line.ratios.values()) <= 1.0
     judged, not_judged = sum(line.elements for line in lines), sum(line.not_judged for line in lines)
     assert judged > 1e6
     assert not_judged < 0.02 * judged

@@ -52,7 +52,8 @@ def swept(
                 return None
             if ratio[peak] > worst[0]:
                 at = (piece.start or 0) + start + peak
-                element = (part[start + peak], mid[start + peak], float(rad[start + peak] if rad.size > 1 else rad[0]))
+                exact = mid[start + peak] if low is None else r.wide(mid[start + peak]) + low[start + peak]
+                element = (part[start + peak], exact, float(rad[start + peak] if rad.size > 1 else rad[0]))
                 worst = float(ratio[peak]), _worst(r, value.shape, at, *element, first_step)
         sigmas = max(sigmas, _sigmas(ball, worst[0]))
         if sigmas > SIGMAS:
