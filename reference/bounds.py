@@ -170,7 +170,9 @@ def product_bound(r: Rounding, P: Ball, Q: Ball, extra: int, mid: Array, bias: B
     S = np.asarray(add(coarse.product(p, q), beta, inherited))
     floor = add((n + 1) * r.omega, times(p, r.flushed(q)), times(r.flushed(p), q))
     gamma = r.gamma(n + extra)
-    rad = np.asarray(add(gamma * S, floor, inherited))
+    rad = gamma * S
+    rad += floor
+    rad = np.asarray(add(rad, inherited))
     if not (smallest := S.min(initial=np.inf)) > 0.0:
         rad = np.where((S == 0.0) & ~_underflowing(r, add(p, P.rad), add(q, Q.rad)), 0.0, rad)
 

@@ -7,9 +7,7 @@ end. Its updated weights are judged from its own gradients.
 
 from __future__ import annotations
 
-import hashlib
 import threading
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -99,11 +97,9 @@ class Judge:
     def __init__(self, oracle: Oracle, explain: bool = True) -> None:
         self.oracle, self.explain = oracle, explain
         self.found: dict[tuple[str, str], Finding] = {}
-        self.digests: defaultdict[tuple[str, str], hashlib._Hash] = defaultdict(hashlib.sha256)
 
     def add(self, chunk: Steps) -> None:
         """Judge the steps of `chunk`; chunks come in order."""
-        self._digest(chunk)
         with np.errstate(all="ignore"):
             findings = _chunk_findings(self.oracle, chunk)
             if self.explain:
@@ -112,20 +108,6 @@ class Judge:
             for finding in findings:
                 key = (finding.program, finding.quantity)
                 self.found[key] = merged(self.found[key], finding) if key in self.found else finding
-
-    def _digest(self, chunk: Steps) -> None:
-        """Add the chunk to the digests: that of a plain quantity is its own only once its bits are not the probed
-        ones.
-        """
-        for name, value in chunk.plain.items():
-            own = (PLAIN, name) in self.digests
-            if not own and name in chunk.probed and _same_bits(value, chunk.probed[name]):
-                continue
-            if not own:
-                self.digests[PLAIN, name] = self.digests[PROBED, name].copy()
-            self.digests[PLAIN, name].update(np.ascontiguousarray(value).data)
-        for name, value in chunk.probed.items():
-            self.digests[PROBED, name].update(np.ascontiguousarray(value).data)
 
     def findings(self) -> tuple[Finding, ...]:
         """Return one finding for each quantity of each program, in the order of computation."""
@@ -136,12 +118,7 @@ class Judge:
             for program in programs
             for name in self.oracle.expected_names(program)
         )
-        return tuple(self._digested(self.found.get((blank.program, blank.quantity), blank)) for blank in blanks)
-
-    def _digested(self, finding: Finding) -> Finding:
-        probed = self.digests.get((PROBED, finding.quantity))
-        digest = self.digests.get((finding.program, finding.quantity), probed)
-        return replace(finding, digest=digest.hexdigest()[:16]) if digest else finding
+        return tuple(self.found.get((blank.program, blank.quantity), blank) for blank in blanks)
 
 
 def _chunk_findings(oracle: Oracle, chunk: Steps) -> list[Finding]:

@@ -74,7 +74,7 @@ def _suspects(lines: Sequence[Line]) -> str:
         rows.append(
             [kind, str(len(group)), str(len(suspect)), f"{len(suspect) / len(group):.2%}", f"{sigma:.3g}", which]
         )
-    return _table(["data", "cells", "suspect", "share", "largest error in σ", "most often"], rows)
+    return _table(["data", "cells", "suspect", "share", "error in σ, at most", "most often"], rows)
 
 
 def _failures(lines: Sequence[Line]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
+from collections import defaultdict
 from dataclasses import replace
 from functools import cached_property
 
@@ -11,10 +13,10 @@ import numpy as np
 from gradparity.adapters.outcome import Chunk, Ended, Status
 from gradparity.reference.bounds import Ball
 from gradparity.reference.figures import trajectory
-from gradparity.reference.judge import Judge, Oracle
+from gradparity.reference.judge import PLAIN, Judge, Oracle
 from gradparity.reference.problem import Array, Problem
 from gradparity.reference.scenario import Scenario
-from gradparity.reference.verdict import Verdict
+from gradparity.reference.verdict import Finding, Verdict
 from gradparity.reports.cell import Cell, Figure
 from gradparity.reports.known import applied
 
@@ -65,6 +67,7 @@ class RunningCell:
     def __init__(self, subject: Subject, engine: str) -> None:
         self.subject, self.engine = subject, engine
         self.judge = Judge(subject.oracle)
+        self.digests: defaultdict[str, hashlib._Hash] = defaultdict(hashlib.sha256)
         self.steps = 0
         self.losses: list[tuple[int, float]] = []
         self.samples: dict[str, tuple[float, ...]] = {}
@@ -73,6 +76,8 @@ class RunningCell:
     def add(self, chunk: Chunk) -> None:
         """Judge a chunk, and keep what the printed figures, the curves and the pairwise comparison are about."""
         self.judge.add(chunk)
+        for name, value in chunk.plain.items():
+            self.digests[name].update(np.ascontiguousarray(value).data)
         self.steps += chunk.steps
         self._keep(chunk)
         for figure in self.subject.figures:
@@ -104,7 +109,7 @@ class RunningCell:
             dtype=subject.problem.dtype,
             engine=self.engine,
             verdict=_STATUS.get(end.status, Verdict.WITHIN),
-            findings=self.judge.findings() if done or self.steps else (),
+            findings=self._findings() if done or self.steps else (),
             figures=self._figures() if done else (),
             faults=tuple(faults),
             message=end.message,
@@ -120,6 +125,15 @@ class RunningCell:
             samples=self.samples,
         )
         return applied(cell) if done else cell
+
+    def _findings(self) -> tuple[Finding, ...]:
+        """Return what the judge found, the plain program's with a digest of all their values."""
+        return tuple(
+            replace(f, digest=self.digests[f.quantity].hexdigest()[:16])
+            if f.program == PLAIN and f.quantity in self.digests
+            else f
+            for f in self.judge.findings()
+        )
 
     def _figures(self) -> tuple[Figure, ...]:
         found = []
