@@ -30,7 +30,10 @@ for `same`, as its second opinion, NumPy's result in the working precision. A *g
 needs no reference and works for any function, but cannot see a wrong forward pass, a wrong loss or a wrong update.
 gradparity asks whether each quantity of a training step of a dense network is what its formula gives, up to rounding:
 *all rows* uses the probed quantities too, *plain alone* only what the comparators get (loss, gradients and updated
-weights). It judges nothing but such networks. All tools are used with their default tolerances."""
+weights). It judges nothing but such networks. All tools are used with their default tolerances.
+
+Where `gradcheck`'s fast mode fails, it goes on to run the slow one, only to word its message; that is switched off here, which
+shortens its time on a failure and changes no verdict."""
 
 
 def write(faults: Any, correct: Any, least: Any, taken: Any, seconds: float) -> None:
