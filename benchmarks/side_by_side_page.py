@@ -32,8 +32,8 @@ gradparity asks whether each quantity of a training step of a dense network is w
 *all rows* uses the probed quantities too, *plain alone* only what the comparators get (loss, gradients and updated
 weights). It judges nothing but such networks. All tools are used with their default tolerances.
 
-Where `gradcheck`'s fast mode fails, it goes on to run the slow one, only to word its message; that is switched off here, which
-shortens its time on a failure and changes no verdict."""
+Where `gradcheck`'s fast mode fails, it goes on to run the slow one, only to word its message; that is switched off
+here, which shortens its time on a failure and changes no verdict."""
 
 
 def write(faults: Any, correct: Any, least: Any, taken: Any, seconds: float) -> None:
