@@ -8,8 +8,7 @@ end. Its updated weights are judged from its own gradients.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Protocol
@@ -26,9 +25,6 @@ from gradparity.reference.problem import DTYPES, Array, Problem
 from gradparity.reference.verdict import Finding, Verdict
 
 PLAIN, PROBED = "plain", "probed"
-
-LARGE = 4 * 2**20
-"""From so many bytes on, a thread costs less than it saves."""
 
 
 class Steps(Protocol):
@@ -132,46 +128,28 @@ def _chunk_findings(oracle: Oracle, chunk: Steps) -> list[Finding]:
     given = {"X": np.stack([X for X, _ in batches]), "Y": np.stack([Y for _, Y in batches]), **chunk.weights}
     probed, bad = _well_formed(oracle, chunk.probed, m, PROBED)
     local = Evaluation(r, oracle.rows, given | probed)
+    by_name = {}
+    for name, value in probed.items():
+        finding = _blank(local.rows[name], PROBED, "row" if local.from_given(name) else "end to end")
+        found_here = judged(r, value, local, finding, chunk.first_step)
+        by_name[name] = replace(found_here, convention=_convention(oracle, local, found_here, value))
     plain, bad_plain = _well_formed(oracle, chunk.plain, m, PLAIN)
     whole = _Whole(oracle, chunk, given)
     updates = Evaluation(r, oracle.rows, given | plain)
-
-    def of_row(name: str) -> Finding:
-        if name in probed:
-            finding = _blank(local.rows[name], PROBED, "row" if local.from_given(name) else "end to end")
-            found = judged(r, probed[name], local, finding, chunk.first_step)
-            return replace(found, convention=_convention(oracle, local, found, probed[name]))
-        own = "d" + name.removesuffix("_next") in plain
-        finding = _blank(local.rows[name], PLAIN, "row" if own else "end to end")
-        return judged(r, plain[name], updates if own else whole.evaluation, finding, chunk.first_step)
-
-    rows = [*probed, *(name for name in plain if name.endswith("_next"))]
-    by_name = dict(zip(rows, _each(of_row, rows, sum(a.nbytes for a in probed.values())), strict=True))
-    found = [*(by_name[name] for name in probed), *bad, *bad_plain]
+    found = [*by_name.values(), *bad, *bad_plain]
     for name, value in plain.items():
-        finding = by_name.get(name)
-        if finding is None or (name in probed and not _same_bits(value, probed[name])):
-            finding = judged(
-                r, value, whole.evaluation, _blank(local.rows[name], PLAIN, "end to end"), chunk.first_step
-            )
-        elif name in probed:
-            finding = replace(finding, program=PLAIN, basis="same bits")
+        if name.endswith("_next"):
+            gradient = "d" + name.removesuffix("_next")
+            evaluation, basis = (updates, "row") if gradient in plain else (whole.evaluation, "end to end")
+            finding = _blank(local.rows[name], PLAIN, basis)
+            finding = judged(r, value, evaluation, finding, chunk.first_step)
+        elif name in by_name and _same_bits(value, probed[name]):
+            finding = replace(by_name[name], program=PLAIN, basis="same bits")
+        else:
+            finding = _blank(local.rows[name], PLAIN, "end to end")
+            finding = judged(r, value, whole.evaluation, finding, chunk.first_step)
         found.append(_with_difference(oracle, chunk, finding, value))
     return found
-
-
-def _each(function: Callable[[str], Finding], names: list[str], size: int) -> list[Finding]:
-    """Apply `function` to each name; rows of large arrays, of `size` bytes together, side by side."""
-    if size < LARGE:
-        return [function(name) for name in names]
-
-    def quietly(name: str) -> Finding:
-        # NumPy's error state belongs to a thread.
-        with np.errstate(all="ignore"):
-            return function(name)
-
-    with ThreadPoolExecutor() as threads:
-        return list(threads.map(quietly, names))
 
 
 def _convention(oracle: Oracle, local: Evaluation, finding: Finding, value: Array) -> str:
