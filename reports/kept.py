@@ -68,7 +68,7 @@ class Keeping:
         self._digest = hashlib.sha256()
         self._kept: list[Array] = []
         self._allowed: list[Array] = []
-        self._bounded = True
+        self._bounded = self._known = True
 
     @cached_property
     def _blocks(self) -> Array:
@@ -99,6 +99,11 @@ class Keeping:
             self._allowed.append(upward(bounds[taken]))
         self.count += a.size
 
+    def skip(self, piece: Array) -> None:
+        """Take elements that are no numbers of the cell's dtype and shape: they are digested, and nothing is kept."""
+        self._digest.update(np.ascontiguousarray(piece, piece.dtype.newbyteorder("<")).tobytes())
+        self._known = False
+
     def _add_blocks(self, a: Array, bounds: Array | None) -> None:
         starts = edges(self.size)
         first = int(np.searchsorted(starts, self.count, "right")) - 1
@@ -120,10 +125,12 @@ class Keeping:
 
     def summary(self) -> Summary:
         """Return what is kept."""
+        if not self._known:
+            return Summary(self._digest.hexdigest(), b"", False, b"", np.inf, -np.inf, 0.0, 0, b"")
         kept = np.concatenate(self._kept) if self._kept else np.empty(0)
         allowed = b"".join(bounds.tobytes() for bounds in self._allowed) if self._bounded else b""
         if self.whole:
-            finite = kept[np.isfinite(kept)] if kept.dtype.kind in "fc" else kept
+            finite = kept[np.isfinite(kept)]
             lowest, highest = float(finite.min(initial=np.inf)), float(finite.max(initial=-np.inf))
             total, nonfinite = float(finite.sum(dtype=np.float64)), kept.size - finite.size
             blocks = b""
@@ -131,17 +138,8 @@ class Keeping:
             b = self._blocks
             lowest, highest, total = float(b["lowest"].min()), float(b["highest"].max()), float(b["total"].sum())
             nonfinite, blocks = int(b["nonfinite"].sum()), b.tobytes()
-        return Summary(
-            self._digest.hexdigest(),
-            kept.tobytes(),
-            self.whole,
-            allowed,
-            lowest,
-            highest,
-            total,
-            nonfinite,
-            blocks,
-        )
+        digest = self._digest.hexdigest()
+        return Summary(digest, kept.tobytes(), self.whole, allowed, lowest, highest, total, nonfinite, blocks)
 
 
 def summary(array: Array, allowed: Array | None = None) -> Summary:

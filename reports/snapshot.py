@@ -114,7 +114,7 @@ class CellRecord:
     """One scenario or probe, in one dtype, on one engine; `entries` are in the order of computation.
 
     `batches` holds runs of steps with equally many samples, as (samples, steps); empty for a probe. `faults` are what
-    the engine must not do and did. `failing` is set where the run that was recorded failed because of this cell.
+    the engine must not do and did. On data that is not `structured`, a suspect quantity fails.
     """
 
     kind: str
@@ -129,7 +129,7 @@ class CellRecord:
     entries: tuple[Entry, ...] = ()
     faults: tuple[str, ...] = ()
     batches: tuple[tuple[int, int], ...] = ()
-    failing: bool = False
+    structured: bool = True
 
     @property
     def key(self) -> CellKey:
