@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import groupby
 from math import prod
 from typing import Protocol
+
+import numpy as np
 
 from gradparity.adapters.loop import Item
 from gradparity.adapters.outcome import Chunk, Task
@@ -21,7 +24,7 @@ from gradparity.reports.kept import Keeping
 from gradparity.reports.plan import Plan, sources
 from gradparity.reports.running import Subject
 from gradparity.reports.side import Side
-from gradparity.reports.snapshot import SCENARIO, ArrayKey, CellKey, CellRecord, Entry, Header, Snapshot
+from gradparity.reports.snapshot import PRINTED, SCENARIO, ArrayKey, CellKey, CellRecord, Entry, Header, Snapshot
 from gradparity.reports.verify import OnCell, execute
 
 Digests = dict[CellKey, dict[ArrayKey, str]]
@@ -93,17 +96,15 @@ class CellRecording:
     def __init__(self, problem: Problem) -> None:
         samples = [stop - start for start, stop in problem.batches]
         self.batches = tuple((m, len(list(steps))) for m, steps in groupby(samples))
-        self.sizes: defaultdict[str, int] = defaultdict(int)
-        for m, steps in self.batches:
-            for name, shape in quantity_shapes(problem, m).items():
-                self.sizes[name] += steps * prod(shape)
+        shapes = {m: quantity_shapes(problem, m) for m in set(samples)}
+        self.sizes = {name: [prod(shapes[m][name]) for m in samples] for name in shapes[samples[0]]}
         self.arrays: dict[ArrayKey, Keeping] = {}
         self.shapes: dict[ArrayKey, tuple[int, ...]] = {}
 
     def __call__(self, program: str, name: str, value: Array, bounds: Array | None) -> None:
         """Take the values of some steps."""
         key = (program, name)
-        keeping = self.arrays.setdefault(key, Keeping(self.sizes[name]))
+        keeping = self.arrays.setdefault(key, Keeping(self.sizes.get(name, ())))
         before = self.shapes.get(key)
         if bounds is None:
             keeping.skip(value)
@@ -116,7 +117,21 @@ class CellRecording:
         else:
             self.shapes[key] = (prod(before) + value.size,)
 
-    def entry(self, cell: Cell, finding: Finding, order: int) -> Entry:
+    def entries(self, cell: Cell) -> Iterator[Entry]:
+        """Yield what is known of every quantity in the order of computation, and of the printed figures."""
+        findings = [f for f in cell.findings if (f.program, f.quantity) in self.arrays]
+        yield from (self._entry(cell, f, order) for order, f in enumerate(findings))
+        for order, figure in enumerate(cell.figures, len(findings)):
+            if figure.value is not None:
+                row, column = figure.index
+                yield Entry.of(
+                    np.full((1, 1, 1), figure.value, cell.dtype), np.asarray(figure.allowed), kind=SCENARIO,
+                    subject=cell.scenario, dtype=cell.dtype, engine=cell.engine, program=PRINTED,
+                    quantity=f"{figure.quantity}[{row},{column}] in step {figure.step}", order=order,
+                    verdict=str(figure.verdict), note=f"printed as {figure.printed}", reproducible=None,
+                )  # fmt: skip
+
+    def _entry(self, cell: Cell, finding: Finding, order: int) -> Entry:
         """Return what is known of one quantity."""
         key = (finding.program, finding.quantity)
         about = vars(self.arrays[key].summary())
@@ -127,15 +142,13 @@ class CellRecording:
 
 
 def note(cell: Cell, finding: Finding) -> str:
-    """Return the registry's entry that a quantity is listed under, or else why it is wrong."""
+    """Return the registry's entry that a quantity is listed under, or else what is known of why it is wrong."""
     listed = cell.reasons.get(f"{finding.program} {finding.quantity}")
-    return listed.partition(": ")[0] if listed else finding.cause or finding.note
+    return listed.partition(": ")[0] if listed else "; ".join(filter(None, (finding.note, finding.cause)))
 
 
 def recorded(cell: Cell, recording: CellRecording | None) -> CellRecord:
     """Return the record of a judged cell."""
-    there = recording.arrays if recording else {}
-    found = [(order, f) for order, f in enumerate(cell.findings) if (f.program, f.quantity) in there]
     return CellRecord(
         SCENARIO,
         cell.scenario,
@@ -146,16 +159,19 @@ def recorded(cell: Cell, recording: CellRecording | None) -> CellRecord:
         cell.log,
         cell.environment,
         cell.seconds,
-        tuple(recording.entry(cell, f, order) for order, f in found) if recording else (),
+        tuple(recording.entries(cell)) if recording else (),
         cell.faults,
         recording.batches if recording else (),
         cell.structured,
+        hashlib.sha256(f"{cell.weights_sha256} {cell.data_sha256}".encode()).hexdigest(),
     )
 
 
 def repeat(pool: Pool, tasks: Iterable[Task], again: Digests, on_repeated: Callable[[Task], object]) -> None:
     """Run `tasks` once more, and put the digests of all arrays into `again`."""
-    running: defaultdict[CellKey, defaultdict[ArrayKey, Keeping]] = defaultdict(lambda: defaultdict(lambda: Keeping(0)))
+    running: defaultdict[CellKey, defaultdict[ArrayKey, Keeping]] = defaultdict(
+        lambda: defaultdict(lambda: Keeping(()))
+    )
 
     def consume(task: Task, item: Item) -> None:
         key = (SCENARIO, task.problem.name, task.problem.dtype, task.engine)
@@ -176,5 +192,7 @@ def compared(cell: CellRecord, again: Digests) -> CellRecord:
     if cell.key not in again:
         return cell
     digests = again[cell.key]
-    entries = (replace(e, reproducible=digests.get(e.key) == e.digest) for e in cell.entries)
+    entries = (
+        e if e.program == PRINTED else replace(e, reproducible=digests.get(e.key) == e.digest) for e in cell.entries
+    )
     return replace(cell, entries=tuple(entries))

@@ -24,6 +24,8 @@ SCHEMA = 1
 
 SCENARIO, PROBE = "scenario", "probe"
 """The kinds of cells."""
+PRINTED = "printed"
+"""Stands for the program where an entry is a figure of a book, beside what the engine computed."""
 
 CellKey = tuple[str, str, str, str]
 """Kind, subject, dtype, engine."""
@@ -46,7 +48,7 @@ class Entry:
     dtype: str
     engine: str
     program: str
-    """``plain`` or ``probed``; empty for a probe."""
+    """``plain`` or ``probed``, or `PRINTED`; empty for a probe."""
     quantity: str
     order: int
     verdict: str
@@ -130,6 +132,8 @@ class CellRecord:
     faults: tuple[str, ...] = ()
     batches: tuple[tuple[int, int], ...] = ()
     structured: bool = True
+    inputs: str = ""
+    """SHA-256 over all that the engine was given."""
 
     @property
     def key(self) -> CellKey:

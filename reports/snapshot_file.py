@@ -31,7 +31,7 @@ TYPES: Mapping[str, pa.DataType] = {
     "bytes": pa.binary(),
     "tuple[int, ...]": pa.list_(pa.int64()),
 }
-CELL = ("verdict", "message", "log", "environment", "seconds", "faults", "batches", "structured")
+CELL = ("verdict", "message", "log", "environment", "seconds", "faults", "batches", "structured", "inputs")
 """Fields of a cell, in columns called ``cell_…``; they are the same in all rows of the cell."""
 JSON = ("environment", "faults", "batches")
 """Those that are held as JSON text."""
