@@ -24,6 +24,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--parity-full", action="store_true", help="run slow-compiling engines on every scenario")
     group.addoption(
+        "--parity-baseline", metavar="FILE",
+        help="a snapshot, or the folder that `gradparity run --out` wrote: fail only on what became wrong since",
+    )  # fmt: skip
+    group.addoption(
         "--parity-timeout", type=float, default=300.0, metavar="SECONDS", help="for one scenario on one engine"
     )
 

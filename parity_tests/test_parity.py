@@ -6,6 +6,7 @@ from typing import cast
 
 import pytest
 
+from gradparity.parity_tests.baseline import baseline, fail, fail_ended
 from gradparity.parity_tests.plugin import NOTES
 from gradparity.parity_tests.session import Cells, Key, Selection, select
 from gradparity.reference.errors import InputError
@@ -32,6 +33,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "key" not in metafunc.fixturenames:
         return
     selection = _selection(metafunc.config)
+    # A file that cannot be read is told before anything runs.
+    baseline(metafunc.config)
     keys = selection.keys
     if metafunc.function is test_printed_figures:
         with_figures = {s.scenario.name for s in selection.plan.subjects if s.figures}
@@ -56,7 +59,7 @@ def cell(request: pytest.FixtureRequest, key: Key, cells: Cells) -> Cell:
     if found.verdict is Verdict.UNSUPPORTED:
         _missing(request, f"{key.engine} on {key.scenario}: {found.message}")
     if found.verdict in FAILING and not found.findings:
-        pytest.fail("\n".join(cell_lines(found, [])), pytrace=False)
+        fail_ended(request.config, found, "\n".join(cell_lines(found, [])))
     for quantity, sentence in found.reasons.items():
         kind = next(f.verdict for f in found.findings if f"{f.program} {f.quantity}" == quantity)
         request.config.stash[NOTES][f"{kind}: {found.engine}: {sentence}"] = None
@@ -69,7 +72,7 @@ def _missing(request: pytest.FixtureRequest, reason: str) -> None:
     pytest.skip(reason)
 
 
-def _check(cell: Cell, *prefixes: str, suffix: str = "") -> None:
+def _check(config: pytest.Config, cell: Cell, *prefixes: str, suffix: str = "") -> None:
     """Fail for a wrong finding; on unstructured data for a suspect one; and where nothing at all was given."""
     chosen = [f for f in cell.findings if f.quantity.startswith(prefixes) and f.quantity.endswith(suffix)]
     given = [f for f in chosen if f.verdict is not Verdict.NOT_GIVEN]
@@ -77,30 +80,32 @@ def _check(cell: Cell, *prefixes: str, suffix: str = "") -> None:
         pytest.skip(f"{cell.engine} gives no {' or '.join(prefixes)}")
     bad = [f for f in given if _fails(f, cell)]
     if bad or cell.faults:
-        pytest.fail("\n".join(cell_lines(cell, bad)), pytrace=False)
+        fail(config, cell, "\n".join(cell_lines(cell, bad)), bad, cell.faults)
 
 
 def _fails(finding: Finding, cell: Cell) -> bool:
     return finding.verdict is Verdict.WRONG or (finding.verdict is Verdict.SUSPECT and not cell.structured)
 
 
-def test_forward(cell: Cell) -> None:
-    _check(cell, "Z", "A", "loss")
+def test_forward(cell: Cell, pytestconfig: pytest.Config) -> None:
+    _check(pytestconfig, cell, "Z", "A", "loss")
 
 
-def test_gradients(cell: Cell) -> None:
-    _check(cell, "dA", "delta", "dW", "db")
+def test_gradients(cell: Cell, pytestconfig: pytest.Config) -> None:
+    _check(pytestconfig, cell, "dA", "delta", "dW", "db")
 
 
-def test_weights_after_sgd(cell: Cell) -> None:
-    _check(cell, "W", "b", suffix="_next")
+def test_weights_after_sgd(cell: Cell, pytestconfig: pytest.Config) -> None:
+    _check(pytestconfig, cell, "W", "b", suffix="_next")
 
 
-def test_printed_figures(cell: Cell) -> None:
+def test_printed_figures(cell: Cell, pytestconfig: pytest.Config) -> None:
     wrong = [f for f in cell.figures if f.verdict is Verdict.WRONG]
-    assert not wrong, "\n".join(
-        f"{f.quantity}[{f.index[0]},{f.index[1]}], step {f.step}: printed {f.printed}, computed {f.value!r}; "
-        f"they differ by {f.error:.3g}, allowed {f.allowed:.3g}"
-        for f in wrong
-    )
+    if wrong:
+        lines = (
+            f"{f.quantity}[{f.index[0]},{f.index[1]}], step {f.step}: printed {f.printed}, computed {f.value!r}; "
+            f"they differ by {f.error:.3g}, allowed {f.allowed:.3g}"
+            for f in wrong
+        )
+        fail(pytestconfig, cell, "\n".join(lines), wrong, ())
     assert cell.figures
