@@ -41,10 +41,16 @@ def cores() -> int:
 
 
 class Pool:
-    """Context manager over the workers. `timeout` is in seconds a task, and once more for a process to start."""
+    """Context manager over the workers. `timeout` is in seconds a task, and once more for a process to start.
 
-    def __init__(self, python: str = sys.executable, jobs: int | None = None, timeout: float = 300.0) -> None:
-        self.python, self.jobs, self.timeout = python, jobs or cores(), timeout
+    `python` is the interpreter that they run on, and `pythonpath` the folder that it imports gradparity from, where
+    that is not the caller's own.
+    """
+
+    def __init__(
+        self, python: str = sys.executable, jobs: int | None = None, timeout: float = 300.0, pythonpath: str = ""
+    ) -> None:
+        self.python, self.jobs, self.timeout, self.pythonpath = python, jobs or cores(), timeout, pythonpath
         self._workers: dict[str, Worker] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -118,7 +124,7 @@ class Pool:
         with self._lock:
             if self._closed:
                 raise PoolClosedError
-            worker = self._workers[family] = Worker(family, self.python)
+            worker = self._workers[family] = Worker(family, self.python, self.pythonpath)
             return worker
 
     def _close(self) -> None:
