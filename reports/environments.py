@@ -7,19 +7,17 @@ import os
 import platform
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gradparity.adapters import facts
-from gradparity.adapters.facts import normalized
 from gradparity.adapters.outcome import printable
 from gradparity.adapters.process import elsewhere, environment
 from gradparity.adapters.registry import PROVIDERS, Engine
-from gradparity.reports import side as sides
 from gradparity.reports.cache import folder, made, staged
 from gradparity.reports.lock import Lock
-from gradparity.reports.side import Side
+from gradparity.reports.side import Side, here, there
 from gradparity.reports.unbuildable import Stage, Unbuildable
 from gradparity.reports.uv import Uv
 from gradparity.reports.wanted import FRAMEWORKS
@@ -52,8 +50,7 @@ def has(distributions: Mapping[str, str], engine: Engine) -> bool:
 
 def current() -> Environment:
     """Return the environment that gradparity runs in."""
-    here = sides.here()
-    return Environment(replace(here, distributions={normalized(k): v for k, v in here.distributions.items()}))
+    return Environment(here())
 
 
 def build(lock: Lock, uv: Uv, say: Say = lambda _: None) -> Environment:
@@ -89,10 +86,9 @@ def build(lock: Lock, uv: Uv, say: Say = lambda _: None) -> Environment:
     )
     found: dict[str, Any] = json.loads((path / "facts.json").read_text(encoding="utf-8"))
     failed = found.pop("failed")
-    found.pop("blas")
-    # The machine is this one, whatever built the environment.
-    machine = {"platform": platform.platform(), "cpu": facts.cpu_model(), "features": tuple(facts.features())}
-    return Environment(Side(str(_python(path / "venv")), str(worker), **found | machine), lock.key, failed)
+    # The machine is this one, whichever built the environment.
+    machine = {"platform": platform.platform(), "cpu": facts.cpu_model(), "features": facts.features()}
+    return Environment(there(str(_python(path / "venv")), str(worker), found | machine), lock.key, failed)
 
 
 def _python(venv: Path) -> Path:

@@ -15,11 +15,11 @@ from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from gradparity.adapters.facts import normalized
+from gradparity.adapters.facts import distributions, normalized
 from gradparity.reference.errors import InputError
 from gradparity.reports import releases
 from gradparity.reports.cache import digest, folder
-from gradparity.reports.interpreter import Interpreter, find
+from gradparity.reports.interpreter import Interpreter, find, here
 from gradparity.reports.store import write
 from gradparity.reports.unbuildable import Stage, Unbuildable
 from gradparity.reports.uv import Uv, settings
@@ -57,20 +57,30 @@ class Lock:
         return digest(sorted(self.pins.items()), files, self.interpreter.version, self.interpreter.abi)
 
 
-def resolve(side: Wanted, uv: Uv, python: str | None = None, like: Mapping[str, str] | None = None) -> Lock:
+def resolve(
+    side: Wanted,
+    uv: Uv,
+    python: str | None = None,
+    like: Mapping[str, str] | None = None,
+    *,
+    dated: bool = True,
+) -> Lock:
     """Return the lock of a side; what is `like` (name → version) is preferred, so that only what has to changes.
 
-    Raises `InputError` for what cannot be satisfied, `Unbuildable` where the index or the disk is to blame.
+    Where `dated`, an old release gets what there was in its time (`GRACE`). Raises `Unbuildable` where nothing satisfies
+    what is wanted, or the index or the disk is to blame, and `InputError` for a file or a Python that cannot be used.
     """
     like = like or {}
-    kept = folder() / "requests" / f"{_request(side, python, like)}.json"
+    partners_of = backends(side, like or distributions())
+    kept = folder() / "requests" / f"{_request(side, python, like, partners_of, dated)}.json"
     if (known := _read(kept)) is not None:
         return known
     interpreter = find(python, uv)
     refused: list[Unbuildable] = []
-    for partners in backends(side, like):
+    for partners in partners_of:
+        limit = _date(side, (*side.requirements, *partners)) if dated else None
         try:
-            lock = _resolved(side, partners, interpreter, uv, like)
+            lock = _resolved(side, partners, interpreter, uv, like, limit)
             break
         except Unbuildable as failure:
             refused.append(failure)
@@ -81,16 +91,14 @@ def resolve(side: Wanted, uv: Uv, python: str | None = None, like: Mapping[str, 
     return lock
 
 
-def _request(side: Wanted, python: str | None, like: Mapping[str, str]) -> str:
+def _request(side: Wanted, python: str | None, like: Mapping[str, str], *more: object) -> str:
     """Return the key of what is asked for: all that the answer depends on, and the day where versions are left open."""
-    from gradparity.reports.interpreter import here
-
     day = "" if side.exact else datetime.now(UTC).date()
     contents = [wheel.read_bytes() for wheel in side.wheels] + (list(_contents(side.file)) if side.file else [])
     base = here()
     return digest(
         1, side.requirements, side.file, contents, python, base.version, base.abi, base.path, sorted(like.items()),
-        sorted(settings().items()), day,
+        sorted(settings().items()), day, *more,
     )  # fmt: skip
 
 
@@ -114,12 +122,16 @@ def _read(kept: Path) -> Lock | None:
 
 
 def _resolved(
-    side: Wanted, partners: tuple[str, ...], interpreter: Interpreter, uv: Uv, like: Mapping[str, str]
+    side: Wanted,
+    partners: tuple[str, ...],
+    interpreter: Interpreter,
+    uv: Uv,
+    like: Mapping[str, str],
+    limit: datetime | None,
 ) -> Lock:
     lines = (*side.requirements, *partners)
     torch = any(line.startswith("torch") for line in lines)
     options = ["--torch-backend", "cpu"] if torch and not any(name in settings() for name in WHERE) else []
-    limit = _date(side, lines)
     with TemporaryDirectory(prefix="gradparity-") as name:
         work = Path(name)
         given, out = work / "requirements.in", work / "lock.txt"
@@ -156,7 +168,7 @@ def _date(side: Wanted, lines: tuple[str, ...]) -> datetime | None:
 
 
 def _as_requirements(file: Path, work: Path, uv: Uv) -> Path:
-    """Return `file`, or what it locks as a requirements file. Raises `InputError` for a format that nothing here reads."""
+    """Return `file`, or what it locks, as a requirements file. Raises `InputError` for a format that is not known."""
     exported = work / "exported.txt"
     if file.name == "uv.lock":
         text = uv(

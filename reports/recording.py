@@ -71,7 +71,7 @@ def record(
         on_cell(cell)
 
     def pool() -> Pool:
-        return Pool(side.python, jobs, timeout)
+        return Pool(side.python, jobs, timeout, side.pythonpath)
 
     with pool() as workers:
         execute(chosen, finished, pool=workers, watching=watching)

@@ -61,7 +61,7 @@ def files(package: str) -> tuple[DistributionPackage, ...]:
             continue
         except (RequestException, UnsupportedContentTypeError) as error:
             raise Unbuildable(
-                Stage.LOOK_UP, f"cannot ask the package index for the releases of {package}", str(error)
+                Stage.LOOK_UP, f"cannot ask the package index for the releases of {package}", str(error), passing=True
             ) from None
     return tuple(found)
 

@@ -17,12 +17,15 @@ class Stage(StrEnum):
 class Unbuildable(Exception):  # noqa: N818 (it is an outcome: releases that do not install are skipped)
     """An environment that cannot be had. `log` holds the last lines that the tool printed.
 
-    `input` says that what was asked for is to blame (no such release, a conflict), and not the network or the disk.
+    `refused` says that what was asked for cannot be had at all (no such release, a conflict); `passing` that another
+    time it may be, since the network or the disk is to blame.
     """
 
-    def __init__(self, stage: Stage, message: str, log: str = "", *, blame_input: bool = False) -> None:
+    def __init__(
+        self, stage: Stage, message: str, log: str = "", *, refused: bool = False, passing: bool = False
+    ) -> None:
         super().__init__(message)
-        self.stage, self.message, self.log, self.blame_input = stage, message, log, blame_input
+        self.stage, self.message, self.log, self.refused, self.passing = stage, message, log, refused, passing
 
     def __str__(self) -> str:
         lines = "".join(f"\n  {line}" for line in self.log.splitlines())

@@ -27,7 +27,11 @@ LIKE_PIP = {
 MISLEADING = ("UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_BREAK_SYSTEM_PACKAGES", "UV_PROJECT_ENVIRONMENT", "CONDA_PREFIX")
 """Variables that would point uv to an environment that is not ours."""
 
-SOLVABLE = "No solution found"
+REFUSED = ("No solution found", "Couldn't parse")
+"""What uv says where a request can never be met."""
+
+PASSING = ("Failed to fetch", "Request failed", "error sending request", "No space left", "Permission denied", "offline")
+"""What uv says where the network or the disk is to blame."""
 
 
 def settings(base: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -72,9 +76,8 @@ class Uv:
         quiet = {"NO_COLOR": "1", "UV_NO_PROGRESS": "1"}
         code, out, err = self.run([self.path, *map(str, arguments)], own | settings() | quiet, cwd)
         if code:
-            # What does not resolve, and what cannot be parsed, is what was asked for; anything else is the world.
-            blame = SOLVABLE in err or "Couldn't parse" in err
-            raise Unbuildable(stage, f"{doing} failed", printable(err), blame_input=blame)
+            refused, passing = (any(said in err for said in sayings) for sayings in (REFUSED, PASSING))
+            raise Unbuildable(stage, f"{doing} failed", printable(err), refused=refused, passing=passing)
         return out
 
     def run(

@@ -77,6 +77,11 @@ def wanted(text: str) -> Wanted:
     return Wanted(text, lines + _partners(named), None, named, tuple(wheel for _, _, wheel in parsed if wheel))
 
 
+def spelled(package: str) -> str:
+    """Return the name under which `package` is installed here."""
+    return "tensorflow-cpu" if SMALL and canonicalize_name(package) == "tensorflow" else package
+
+
 def _words(text: str) -> list[str]:
     try:
         Requirement(text)
@@ -111,8 +116,8 @@ def _requirement(word: str, text: str) -> tuple[Requirement, str, Path | None]:
 
 
 def _line(requirement: Requirement, named: Mapping[str, str], *, small: bool) -> str:
-    if canonicalize_name(requirement.name) == "tensorflow" and small and not requirement.url:
-        requirement.name = "tensorflow-cpu"
+    if small and not requirement.url:
+        requirement.name = spelled(requirement.name)
     if requirement.name == "jax" and "jaxlib" not in named:
         # Early releases say which jaxlib they need in this extra alone.
         requirement.extras |= {"cpu"}
@@ -134,7 +139,7 @@ def backends(side: Wanted, there: Mapping[str, str]) -> list[tuple[str, ...]]:
     """
     if "keras" not in side.named or any(name in side.named for name in FRAMEWORKS):
         return [()]
-    tensorflow = "tensorflow-cpu" if SMALL else "tensorflow"
+    tensorflow = spelled("tensorflow")
     version = _parsed(side.named["keras"])
     if version is not None and version.major < 3:
         return [(f"{tensorflow}=={version.major}.{version.minor}.*",)]
@@ -142,11 +147,11 @@ def backends(side: Wanted, there: Mapping[str, str]) -> list[tuple[str, ...]]:
     found = [name for name in FRAMEWORKS if name in pins]
     if not found:
         return [("jax[cpu]",)]
-    spelled = {"tensorflow": tensorflow, "jax": "jax[cpu]", "torch": "torch"}
-    exact = [f"{spelled[name]}=={pins[name]}" for name in found]
+    lines = {"tensorflow": tensorflow, "jax": "jax[cpu]", "torch": "torch"}
+    exact = [f"{lines[name]}=={pins[name]}" for name in found]
     without = [line for line in exact if not line.startswith("torch")]
-    free = [spelled[name] for name in found if name != "torch"] or ["jax[cpu]"]
-    return list(dict.fromkeys(tuple(lines) for lines in (exact, without, free) if lines))
+    free = [lines[name] for name in found if name != "torch"] or ["jax[cpu]"]
+    return list(dict.fromkeys(tuple(tried) for tried in (exact, without, free) if tried))
 
 
 def _parsed(version: str) -> Version | None:
