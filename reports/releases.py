@@ -67,7 +67,7 @@ def files(package: str) -> tuple[DistributionPackage, ...]:
 
 
 def releases(package: str, python: str | None = None) -> list[Release]:
-    """Return the releases of `package` in the order of their versions, for Python `python` ("3.12"; default: this).
+    """Return the releases of `package` in the order of their versions, for Python `python` ("3.12.4"; default: this).
 
     Raises `InputError` where there is no such package, `Unbuildable` where the index cannot be asked.
     """
@@ -117,7 +117,7 @@ def _version(text: str | None) -> Version | None:
 
 
 def _tags(python: str | None) -> Iterable[tags.Tag]:
-    if python is None or python == f"{sys.version_info.major}.{sys.version_info.minor}":
+    if python is None or python.split(".")[:2] == [str(sys.version_info.major), str(sys.version_info.minor)]:
         return tags.sys_tags()
     version = tuple(int(part) for part in python.split(".")[:2])
     return (*tags.cpython_tags(version), *tags.compatible_tags(version, f"cp{version[0]}{version[1]}"))
@@ -144,7 +144,7 @@ def _release(
 
 def _allows(specifier: str | None, python: str) -> bool:
     try:
-        return not specifier or SpecifierSet(specifier).contains(python if python.count(".") > 1 else f"{python}.99")
+        return not specifier or SpecifierSet(specifier).contains(python)
     except InvalidSpecifier:
         return True
 

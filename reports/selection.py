@@ -31,6 +31,12 @@ class Selection:
     engines: tuple[str, ...] = ()
     full: bool = False
 
+    def check(self) -> None:
+        """Raise `InputError` for an engine or a scenario that does not exist or is malformed."""
+        self.candidates(None)
+        if self.scenarios:
+            plan(self.scenarios, ["numpy"])
+
     def candidates(self, concerned: Collection[str] | None) -> list[Engine]:
         """Return the engines named; else those of the packages `concerned` (None: all).
 

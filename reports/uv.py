@@ -30,7 +30,7 @@ MISLEADING = ("UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_BREAK_SYSTEM_PACKAGES", "UV_P
 REFUSED = ("No solution found", "Couldn't parse")
 """What uv says where a request can never be met."""
 
-PASSING = ("Failed to fetch", "Request failed", "error sending request", "No space left", "Permission denied", "offline")
+PASSING = ("Failed to fetch", "Request failed", "error sending request", "No space left", "Permission denied")
 """What uv says where the network or the disk is to blame."""
 
 

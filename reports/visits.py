@@ -18,8 +18,8 @@ from gradparity.reports.workshop import Workshop
 
 @dataclass(frozen=True)
 class Visit:
-    """One release. `snapshot` is what it computed, or `lacking` why it was skipped; `changed` whether it differs from the
-    first of a search."""
+    """One release. `snapshot` is what it computed, or `lacking` why it was skipped; `changed` whether it differs from
+    the first of a search."""
 
     release: Release
     snapshot: Snapshot | None = None

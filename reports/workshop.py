@@ -9,6 +9,8 @@ from typing import Self
 
 from gradparity.adapters.registry import find
 from gradparity.reports.environments import Environment, build
+from gradparity.reports import interpreter
+from gradparity.reports.interpreter import Interpreter
 from gradparity.reports.lock import Lock, resolve
 from gradparity.reports.measure import measured
 from gradparity.reports.selection import Selection
@@ -43,6 +45,10 @@ class Workshop:
     ) -> None:
         self.uv.stop()
         self.steps.__exit__(kind, value, trace)
+
+    def interpreter(self) -> Interpreter:
+        """Return the Python that environments are built on."""
+        return interpreter.find(self.python, self.uv)
 
     def resolve(self, side: Wanted, like: Mapping[str, str] | None = None, *, dated: bool = True) -> Lock:
         """Return the lock of `side`; see `gradparity.reports.lock.resolve`."""
