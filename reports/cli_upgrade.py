@@ -58,9 +58,10 @@ def two_sides(sides: Sequence[str], old: str | None, new: str | None) -> tuple[s
     first = old if old is not None else given.pop(0) if given else None
     second = new if new is not None else given.pop(0) if given else None
     if first is None or second is None or given:
+        count = "more than" if given else "fewer than"
         raise InputError(
-            f"{'more than' if given else 'fewer than'} two sides: write gradparity upgrade OLD NEW, or --from OLD --to NEW;"
-            " several packages of one side go into one pair of quotes"
+            f"{count} two sides: write gradparity upgrade OLD NEW, or --from OLD --to NEW; several packages of one side"
+            " go into one pair of quotes"
         )
     return first, second
 

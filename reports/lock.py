@@ -68,7 +68,8 @@ def resolve(
     """Return the lock of a side; what is `like` (name → version) is preferred, so that only what has to changes.
 
     Where `dated`, an old release gets what there was in its time (`GRACE`). Raises `Unbuildable` where nothing
-    satisfies what is wanted, or the index or the disk is to blame, and `InputError` for a file or a Python that cannot be used.
+    satisfies what is wanted, or the index or the disk is to blame, and `InputError` for a file or a Python that cannot
+    be used.
     """
     like = like or {}
     partners_of = backends(side, like or distributions())

@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Self
 
 from gradparity.adapters.registry import find
-from gradparity.reports.environments import Environment, build
 from gradparity.reports import interpreter
+from gradparity.reports.environments import Environment, build
 from gradparity.reports.interpreter import Interpreter
 from gradparity.reports.lock import Lock, resolve
 from gradparity.reports.measure import measured
