@@ -55,7 +55,7 @@ class RunInfo:
             numpy=metadata.version("numpy"),
             platform=platform.platform(),
             machine=platform.machine(),
-            cpu=_cpu_model(),
+            cpu=cpu_model(),
             cores=len(affinity(0)) if affinity else os.cpu_count() or 1,
             strict=strict,
         )
@@ -65,7 +65,8 @@ class RunInfo:
         return replace(self, seconds=seconds, times=dict(times or {}))
 
 
-def _cpu_model() -> str:
+def cpu_model() -> str:
+    """Return the model of the processor."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.is_file() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

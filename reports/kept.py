@@ -1,0 +1,151 @@
+"""What a snapshot keeps of one array: all of it where it is small; else samples, and a summary block by block.
+
+An array comes in pieces (the steps of a training), and is never held as a whole where it is large.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from gradparity.reference.problem import Array
+
+KEPT = 2**14
+"""An array of at most so many elements, over all steps, is kept bit for bit."""
+SAMPLES, BLOCKS = 256, 256
+"""Of a larger one: so many evenly spaced elements, and a summary of so many blocks of consecutive elements."""
+
+BLOCK = np.dtype([
+    ("lowest", "<f8"), ("highest", "<f8"), ("total", "<f8"), ("nonfinite", "<u4"), ("crc", "<u4"), ("allowed", "<f4"),
+])  # fmt: skip
+"""One block: least, greatest and sum of its finite elements (+∞, −∞ and 0 of none), how many are not finite, the
+CRC-32 of its bytes, and the largest of its bounds (NaN where they are not known)."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One array as a snapshot keeps it; the fields are those of `gradparity.reports.snapshot.Entry`."""
+
+    digest: str
+    kept: bytes
+    whole: bool
+    allowed: bytes
+    lowest: float
+    highest: float
+    total: float
+    nonfinite: int
+    blocks: bytes
+
+
+def places(size: int, count: int) -> Array:
+    """Return the flat indices of at most `count` evenly spaced elements of `size`, the first and the last included."""
+    return np.unique(np.linspace(0, max(size - 1, 0), min(size, count)).round().astype(np.int64))
+
+
+def edges(size: int) -> Array:
+    """Return where the blocks of an array of `size` elements begin, and where the last ends: ``BLOCKS + 1`` indices."""
+    return np.arange(BLOCKS + 1, dtype=np.int64) * size // BLOCKS
+
+
+def upward(bounds: Array) -> Array:
+    """Return `bounds` (non-negative) in float32 with 8 significant bits, rounded up: that packs in half the space."""
+    with np.errstate(all="ignore"):
+        near = bounds.astype(np.float32)
+        near = np.where(near < bounds, np.nextafter(near, np.float32(np.inf)), near)
+    up = ((near.view(np.uint32).astype(np.uint64) + 0xFFFF) & 0xFFFF0000).astype(np.uint32).view(np.float32)
+    return np.where(np.isnan(near), near, up).astype("<f4")
+
+
+class Keeping:
+    """Takes an array of `size` elements piece by piece, and sums it up."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.count = size, 0
+        self._digest = hashlib.sha256()
+        self._kept: list[Array] = []
+        self._allowed: list[Array] = []
+        self._bounded = True
+
+    @cached_property
+    def _blocks(self) -> Array:
+        blocks = np.zeros(BLOCKS, BLOCK)
+        blocks["lowest"], blocks["highest"] = np.inf, -np.inf
+        return blocks
+
+    @property
+    def whole(self) -> bool:
+        """Return whether the array is kept as it is."""
+        return self.size <= KEPT
+
+    def add(self, piece: Array, allowed: Array | None = None) -> None:
+        """Take the next elements, in C order, and the bound of each (of any shape that broadcasts), where known."""
+        a = np.ascontiguousarray(piece, piece.dtype.newbyteorder("<")).reshape(-1)
+        self._digest.update(a.data)
+        bounds = None if allowed is None else np.broadcast_to(allowed, piece.shape).reshape(-1)
+        self._bounded &= bounds is not None
+        if self.whole:
+            taken: slice | Array = slice(None)
+        else:
+            wanted = places(self.size, SAMPLES) - self.count
+            taken = wanted[(wanted >= 0) & (wanted < a.size)]
+            self._add_blocks(a, bounds)
+        # A copy, or a view would keep all steps of a chunk in memory.
+        self._kept.append(a[taken].copy())
+        if bounds is not None:
+            self._allowed.append(upward(bounds[taken]))
+        self.count += a.size
+
+    def _add_blocks(self, a: Array, bounds: Array | None) -> None:
+        starts = edges(self.size)
+        first = int(np.searchsorted(starts, self.count, "right")) - 1
+        last = int(np.searchsorted(starts, self.count + a.size, "left"))
+        for number in range(max(first, 0), min(last, BLOCKS)):
+            here = slice(max(starts[number] - self.count, 0), starts[number + 1] - self.count)
+            part = a[here]
+            finite = part[np.isfinite(part)]
+            block = self._blocks[number]
+            block["lowest"] = min(block["lowest"], finite.min(initial=np.inf))
+            block["highest"] = max(block["highest"], finite.max(initial=-np.inf))
+            block["total"] += finite.sum(dtype=np.float64)
+            block["nonfinite"] += part.size - finite.size
+            block["crc"] = zlib.crc32(part.data, int(block["crc"]))
+            if bounds is None:
+                block["allowed"] = np.nan
+            elif part.size:
+                block["allowed"] = np.maximum(block["allowed"], upward(bounds[here].max(keepdims=True))[0])
+
+    def summary(self) -> Summary:
+        """Return what is kept."""
+        kept = np.concatenate(self._kept) if self._kept else np.empty(0)
+        allowed = b"".join(bounds.tobytes() for bounds in self._allowed) if self._bounded else b""
+        if self.whole:
+            finite = kept[np.isfinite(kept)] if kept.dtype.kind in "fc" else kept
+            lowest, highest = float(finite.min(initial=np.inf)), float(finite.max(initial=-np.inf))
+            total, nonfinite = float(finite.sum(dtype=np.float64)), kept.size - finite.size
+            blocks = b""
+        else:
+            b = self._blocks
+            lowest, highest, total = float(b["lowest"].min()), float(b["highest"].max()), float(b["total"].sum())
+            nonfinite, blocks = int(b["nonfinite"].sum()), b.tobytes()
+        return Summary(
+            self._digest.hexdigest(),
+            kept.tobytes(),
+            self.whole,
+            allowed,
+            lowest,
+            highest,
+            total,
+            nonfinite,
+            blocks,
+        )
+
+
+def summary(array: Array, allowed: Array | None = None) -> Summary:
+    """Return what is kept of one array, with the bound of each element (any shape that broadcasts), where known."""
+    keeping = Keeping(array.size)
+    keeping.add(array, allowed)
+    return keeping.summary()

@@ -1,0 +1,87 @@
+"""One of two environments that are compared: an interpreter, and the facts about it that touch the numbers."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+
+from packaging.utils import canonicalize_name
+
+from gradparity.adapters.process import environment
+from gradparity.reports.results import cpu_model
+
+NUMERIC = (
+    "numpy", "scipy", "tensorflow", "keras", "torch", "jax", "jaxlib", "tf-nightly", "intel-tensorflow", "ml-dtypes",
+    "mkl", "intel-openmp", "onednn", "openblas", "tbb", "triton", "llvmlite", "numba", "opt-einsum", "nvidia",
+)  # fmt: skip
+"""Distributions that touch the numbers; with a hyphen after it, each also begins the names of others."""
+
+PREFIXES = (
+    "OMP_", "KMP_", "MKL_", "OPENBLAS_", "BLIS_", "VECLIB_", "GOTO_", "NPROC", "NPY_", "XLA_", "TF_", "JAX_", "TORCH_",
+    "PYTORCH_", "ATEN_", "KERAS_", "ONEDNN_", "DNNL_", "NVIDIA_TF32", "GLIBC_TUNABLES", "CUDA_VISIBLE",
+)  # fmt: skip
+"""What the names of environment variables begin with that touch the numbers, or the number of threads."""
+
+
+INSTRUCTIONS = (
+    "sse", "ssse", "avx", "fma", "f16c", "amx", "asimd", "neon", "sve", "sme", "fphp", "bf16", "i8mm", "vfp"
+)  # fmt: skip
+"""What Linux's names of instruction sets begin with that arithmetic may use."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """An interpreter with what is installed there. `pythonpath` is put first on its search path ("" for nothing).
+
+    `distributions` maps name → version of everything installed; `cpu` is the model of the processor, `features` its
+    instruction sets.
+    """
+
+    python: str
+    pythonpath: str = ""
+    version: str = ""
+    platform: str = ""
+    distributions: Mapping[str, str] = field(default_factory=dict)
+    cpu: str = ""
+    features: tuple[str, ...] = ()
+
+    @property
+    def numeric(self) -> dict[str, str]:
+        """Return the distributions that touch the numbers."""
+        found = {name: v for name, v in self.distributions.items() if _numeric(canonicalize_name(name))}
+        return dict(sorted(found.items()))
+
+
+def _numeric(name: str) -> bool:
+    return any(name == known or name.startswith(f"{known}-") for known in NUMERIC)
+
+
+def here() -> Side:
+    """Return the environment that this process runs in."""
+    return Side(
+        python=sys.executable,
+        version=platform.python_version(),
+        platform=platform.platform(),
+        distributions={d.name: d.version for d in metadata.distributions() if d.name},
+        cpu=cpu_model(),
+        features=cpu_features(),
+    )
+
+
+def cpu_features() -> tuple[str, ...]:
+    """Return the instruction sets for arithmetic that this machine has, as Linux names them; elsewhere none."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.is_file() else []
+    named = [line.partition(":")[2].split() for line in lines if line.startswith(("flags", "Features"))]
+    return tuple(sorted(flag for flag in named[0] if flag.startswith(INSTRUCTIONS))) if named else ()
+
+
+def variables() -> dict[str, str]:
+    """Return the environment variables that touch the numbers, as a worker sees them."""
+    seen = environment("", os.environ)
+    return {name: value for name, value in sorted(seen.items()) if name.startswith(PREFIXES)}
