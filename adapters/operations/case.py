@@ -110,11 +110,11 @@ class Probe:
 
     call: str | tuple[str, ...]
     inputs: tuple[str, ...]
-    shapes: Any
-    keywords: Any = ({},)
+    shapes: str | Mapping[str, object]
+    keywords: tuple[Mapping[str, object], ...] = ({},)
     values: tuple[str, ...] = ("ordinary",)
     form: Form = "function"
-    given: Any = None
+    given: Mapping[str, object] = field(default_factory=dict)
     elementwise: bool = False
     formula: str = ""
     engines: tuple[str, ...] = ()
@@ -133,14 +133,14 @@ class Probe:
                 raise InputError(f"call: {unknown('framework', call.partition('.')[0], ENGINES)}")
             for values in self.values:
                 yield OperationCase(
-                    name=_name(call, keywords, self.given or {}, self.label, name, sizes, values),
+                    name=_name(call, keywords, self.given, self.label, name, sizes, values),
                     call=call,
                     arguments=self.inputs,
                     sizes=self._sizes(sizes),
                     values=values,
                     keywords=keywords,
                     form=self.form,
-                    given=self.given or {},
+                    given=self.given,
                     elementwise=self.elementwise,
                     formula=self.formula,
                     engines=self.engines,
@@ -172,7 +172,7 @@ def _shape_sets() -> dict[str, Any]:
     return sets
 
 
-def shape_set(shapes: Any) -> Mapping[str, Any]:
+def shape_set(shapes: str | Mapping[str, object]) -> Mapping[str, Any]:
     """Return the named shapes of a set of ``shapes.toml``, or of a table in its place."""
     if isinstance(shapes, Mapping):
         return shapes
