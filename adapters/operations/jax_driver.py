@@ -34,7 +34,7 @@ class JaxDriver:
     def build(self, case: OperationCase, dtype: str) -> Program:
         """Return the program of `case`."""
         self.jax.config.update("jax_enable_x64", dtype == "float64")
-        program = self._optimizer(case) if case.form == "optimizer" else self._function(called(case), case)
+        program = self._optimizer(case) if case.form == "optimizer" else self.function(called(case), case)
 
         def run(arrays: Sequence[Array], weight: Weight) -> Mapping[str, Any]:
             self.jax.config.update("jax_enable_x64", dtype == "float64")
@@ -46,7 +46,8 @@ class JaxDriver:
         """Return what is run for `function`."""
         return self.jax.jit(function) if self.jit else function  # type: ignore[no-any-return]
 
-    def _function(self, function: Callable[..., Any], case: OperationCase) -> Program:
+    def function(self, function: Callable[..., Any], case: OperationCase) -> Program:
+        """Return value and gradients of `function`."""
         jax = self.jax
         shapes: list[Any] = []
 
