@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from math import log10
 
@@ -101,11 +101,28 @@ def best(value: Array, balls: Iterable[Ball]) -> Comparison:
     return kept
 
 
-def judged(r: Rounding, value: Array, by: Evaluation, finding: Finding, first_step: int) -> Finding:
-    """Return `finding` with what comes of comparing `value` with every formula that it may come from."""
+def judged(
+    r: Rounding, value: Array, by: Evaluation, finding: Finding, first_step: int, bounds: Array | None = None
+) -> Finding:
+    """Return `finding` with what comes of comparing `value` with every formula that it may come from.
+
+    The bound of each element is written to `bounds`, a flat array, if that is given.
+    """
     name = finding.quantity
-    clean = swept(r, value, by.pieces(name), finding, first_step)
-    return clean or summed_up(r, best(value, by.candidates(name)), finding, first_step)
+    pieces = by.pieces(name) if bounds is None else _noted(by.pieces(name), bounds)
+    clean = swept(r, value, pieces, finding, first_step)
+    if clean:
+        return clean
+    compared = best(value, by.candidates(name))
+    if bounds is not None:
+        bounds[:] = compared.rad.reshape(-1)
+    return summed_up(r, compared, finding, first_step)
+
+
+def _noted(pieces: Iterable[tuple[slice, Ball]], bounds: Array) -> Iterator[tuple[slice, Ball]]:
+    for piece, ball in pieces:
+        bounds[piece] = np.asarray(ball.rad).reshape(-1)
+        yield piece, ball
 
 
 def _worst(r: Rounding, c: Comparison, first_step: int, step: int) -> Worst:

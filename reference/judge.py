@@ -8,10 +8,10 @@ end. Its updated weights are judged from its own gradients.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
@@ -25,6 +25,10 @@ from gradparity.reference.problem import DTYPES, Array, Problem
 from gradparity.reference.verdict import Finding, Verdict
 
 PLAIN, PROBED = "plain", "probed"
+
+Watch: TypeAlias = Callable[[str, str, Array, Array | None], None]
+"""Sees program, quantity, value (steps, rows, columns) and the bound of each element, flat; None where the value is
+of a wrong shape or dtype."""
 
 
 class Steps(Protocol):
@@ -91,17 +95,17 @@ class Oracle:
 
 class Judge:
     """Collects the chunks of one cell; `findings` sums them up, the first wrong one with its cause unless `explain`
-    is off.
+    is off. `watch` sees all that is judged.
     """
 
-    def __init__(self, oracle: Oracle, explain: bool = True) -> None:
-        self.oracle, self.explain = oracle, explain
+    def __init__(self, oracle: Oracle, explain: bool = True, watch: Watch | None = None) -> None:
+        self.oracle, self.explain, self.watch = oracle, explain, watch
         self.found: dict[tuple[str, str], Finding] = {}
 
     def add(self, chunk: Steps) -> None:
         """Judge the steps of `chunk`; chunks come in order."""
         with np.errstate(all="ignore"):
-            findings = _chunk_findings(self.oracle, chunk)
+            findings = _chunk_findings(self.oracle, chunk, self.watch)
             if self.explain:
                 known = {key for key, finding in self.found.items() if finding.cause}
                 findings = with_causes(self.oracle.problem, chunk, findings, known)
@@ -121,7 +125,7 @@ class Judge:
         return tuple(self.found.get((blank.program, blank.quantity), blank) for blank in blanks)
 
 
-def _chunk_findings(oracle: Oracle, chunk: Steps) -> list[Finding]:
+def _chunk_findings(oracle: Oracle, chunk: Steps, watch: Watch | None) -> list[Finding]:
     problem, r = oracle.problem, oracle.r
     batches = [problem.batch(step) for step in range(chunk.first_step, chunk.first_step + chunk.steps)]
     m = batches[0][0].shape[1]
@@ -129,9 +133,10 @@ def _chunk_findings(oracle: Oracle, chunk: Steps) -> list[Finding]:
     probed, bad = _well_formed(oracle, chunk.probed, m, PROBED)
     local = Evaluation(r, oracle.rows, given | probed)
     by_name = {}
+    bounds = _Bounds(watch)
     for name, value in probed.items():
         finding = _blank(local.rows[name], PROBED, "row" if local.from_given(name) else "end to end")
-        found_here = judged(r, value, local, finding, chunk.first_step)
+        found_here = judged(r, value, local, finding, chunk.first_step, bounds.of(PROBED, name, value))
         by_name[name] = replace(found_here, convention=_convention(oracle, local, found_here, value))
     plain, bad_plain = _well_formed(oracle, chunk.plain, m, PLAIN)
     whole = _Whole(oracle, chunk, given)
@@ -142,14 +147,41 @@ def _chunk_findings(oracle: Oracle, chunk: Steps) -> list[Finding]:
             gradient = "d" + name.removesuffix("_next")
             evaluation, basis = (updates, "row") if gradient in plain else (whole.evaluation, "end to end")
             finding = _blank(local.rows[name], PLAIN, basis)
-            finding = judged(r, value, evaluation, finding, chunk.first_step)
+            finding = judged(r, value, evaluation, finding, chunk.first_step, bounds.of(PLAIN, name, value))
         elif name in by_name and _same_bits(value, probed[name]):
             finding = replace(by_name[name], program=PLAIN, basis="same bits")
+            bounds.same(name)
         else:
             finding = _blank(local.rows[name], PLAIN, "end to end")
-            finding = judged(r, value, whole.evaluation, finding, chunk.first_step)
+            finding = judged(r, value, whole.evaluation, finding, chunk.first_step, bounds.of(PLAIN, name, value))
         found.append(_with_difference(oracle, chunk, finding, value))
+    bounds.show(chunk)
     return found
+
+
+class _Bounds:
+    """The bounds of one chunk's elements, kept only where somebody watches."""
+
+    def __init__(self, watch: Watch | None) -> None:
+        self.watch = watch
+        self.flat: dict[tuple[str, str], Array] = {}
+
+    def of(self, program: str, name: str, value: Array) -> Array | None:
+        """Return the place for the bounds of `value`."""
+        return None if self.watch is None else self.flat.setdefault((program, name), np.empty(value.size))
+
+    def same(self, name: str) -> None:
+        """Note that the plain program's bounds are the probed one's."""
+        if self.watch is not None:
+            self.flat[PLAIN, name] = self.flat[PROBED, name]
+
+    def show(self, chunk: Steps) -> None:
+        """Show every array with its bounds."""
+        if self.watch is None:
+            return
+        for program, arrays in ((PROBED, chunk.probed), (PLAIN, chunk.plain)):
+            for name, value in arrays.items():
+                self.watch(program, name, value, self.flat.get((program, name)))
 
 
 def _convention(oracle: Oracle, local: Evaluation, finding: Finding, value: Array) -> str:

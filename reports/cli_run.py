@@ -15,10 +15,13 @@ from gradparity.reference.errors import InputError
 from gradparity.reports import github, junit, terminal
 from gradparity.reports.cell import Cell
 from gradparity.reports.cli import INTERRUPTED, draw, emit, write_to
-from gradparity.reports.plan import Plan, plan
+from gradparity.reports.plan import Plan, plan, sources
 from gradparity.reports.progress import LiveProgress
+from gradparity.reports.recording import record
 from gradparity.reports.results import Key, Results, RunInfo
-from gradparity.reports.store import Journal, save_derived
+from gradparity.reports.side import here
+from gradparity.reports.snapshot import Snapshot
+from gradparity.reports.store import SNAPSHOT, Journal, save_derived
 from gradparity.reports.verify import execute
 
 
@@ -66,18 +69,23 @@ def run_command(
     blank = Results([], info, chosen.skipped, sources(chosen), planned(chosen))
     journal = Journal(out, blank) if out else None
     started, interrupted = time.perf_counter(), False
-    progress = LiveProgress(chosen.total)
+    progress = LiveProgress(chosen.total + (len(chosen.cells) if out else 0))
     keeper = Keeper(journal, progress)
+    snapshot = None
     try:
         with progress:
-            execute(chosen, keeper.add, timeout=timeout, jobs=jobs)
+            if out:
+                again = progress.again
+                snapshot = record(here(), chosen, timeout=timeout, jobs=jobs, on_cell=keeper.add, on_repeated=again)
+            else:
+                execute(chosen, keeper.add, timeout=timeout, jobs=jobs)
     except KeyboardInterrupt:
         interrupted = True
     info = info.finished(time.perf_counter() - started)
     results = replace(blank, cells=keeper.close(), info=info)
     if journal:
         journal.end(info)
-    _report(results, out, junit)
+    _report(results, snapshot, out, junit)
     if interrupted:
         kept = f"they are in {out}" if out else "they are shown above (--out DIR would have kept them)"
         click.echo(
@@ -94,16 +102,12 @@ def planned(chosen: Plan) -> tuple[Key, ...]:
     return (*runnable, *((scenario, dtype, engine) for scenario, dtype in chosen.missing for engine in engines))
 
 
-def sources(chosen: Plan) -> dict[str, dict[str, str]]:
-    """Return the scenarios as they are saved with results."""
-    scenarios = {subject.scenario.name: subject.scenario for subject in chosen.subjects}
-    return {name: {"toml": s.to_toml(), "folder": str(s.folder.absolute())} for name, s in scenarios.items()}
-
-
-def _report(results: Results, out: Path | None, junit_file: Path | None) -> None:
+def _report(results: Results, snapshot: Snapshot | None, out: Path | None, junit_file: Path | None) -> None:
     if out:
         try:
             save_derived(results, out)
+            if snapshot:
+                snapshot.write(out / SNAPSHOT)
         except OSError as error:
             click.echo(f"Only results.jsonl is whole in {out}: {error.strerror}", err=True)
     if junit_file:

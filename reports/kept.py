@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,13 +18,17 @@ from gradparity.reference.problem import Array
 KEPT = 2**14
 """An array of at most so many elements, over all steps, is kept bit for bit."""
 SAMPLES, BLOCKS = 256, 256
-"""Of a larger one: so many evenly spaced elements, and a summary of so many blocks of consecutive elements."""
+"""Of a larger one: so many evenly spaced elements, and a summary of about so many blocks of consecutive elements."""
+SMALLEST = 64
+"""A block has at least so many elements on average: where there are more than `BLOCKS` steps, steps share one."""
 
 BLOCK = np.dtype([
-    ("lowest", "<f8"), ("highest", "<f8"), ("total", "<f8"), ("nonfinite", "<u4"), ("crc", "<u4"), ("allowed", "<f4"),
+    ("stop", "<i8"), ("lowest", "<f8"), ("highest", "<f8"), ("total", "<f8"),
+    ("nonfinite", "<u4"), ("crc", "<u4"), ("allowed", "<f4"),
 ])  # fmt: skip
-"""One block: least, greatest and sum of its finite elements (+∞, −∞ and 0 of none), how many are not finite, the
-CRC-32 of its bytes, and the largest of its bounds (NaN where they are not known)."""
+"""One block: the flat index after its last element; least, greatest and sum of its finite elements (+∞, −∞ and 0 of
+none), how many are not finite, the CRC-32 of its bytes, and the largest of its bounds (NaN where they are not known).
+A block begins where the one before it stops, and none reaches over the end of a step unless steps share one."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +51,15 @@ def places(size: int, count: int) -> Array:
     return np.unique(np.linspace(0, max(size - 1, 0), min(size, count)).round().astype(np.int64))
 
 
-def edges(size: int) -> Array:
-    """Return where the blocks of an array of `size` elements begin, and where the last ends: ``BLOCKS + 1`` indices."""
-    return np.arange(BLOCKS + 1, dtype=np.int64) * size // BLOCKS
+def stops(steps: Sequence[int]) -> Array:
+    """Return where the blocks of an array end whose steps have so many elements each."""
+    ends = np.cumsum(steps, dtype=np.int64)
+    each = BLOCKS // len(steps)
+    if each:
+        parts = np.arange(each - 1, -1, -1)
+        inner: Array = ends[:, None] - np.asarray(steps, np.int64)[:, None] * parts // each
+        return inner.reshape(-1)
+    return ends if ends[-1] >= SMALLEST * len(steps) else np.arange(1, BLOCKS + 1) * ends[-1] // BLOCKS
 
 
 def upward(bounds: Array) -> Array:
@@ -61,18 +72,20 @@ def upward(bounds: Array) -> Array:
 
 
 class Keeping:
-    """Takes an array of `size` elements piece by piece, and sums it up."""
+    """Takes an array piece by piece, whose `steps` have so many elements each, and sums it up."""
 
-    def __init__(self, size: int) -> None:
-        self.size, self.count = size, 0
+    def __init__(self, steps: Sequence[int]) -> None:
+        self.steps, self.size, self.count = steps, sum(steps), 0
         self._digest = hashlib.sha256()
         self._kept: list[Array] = []
         self._allowed: list[Array] = []
-        self._bounded = True
+        self._bounded = self._known = True
 
     @cached_property
     def _blocks(self) -> Array:
-        blocks = np.zeros(BLOCKS, BLOCK)
+        ends = stops(self.steps)
+        blocks = np.zeros(ends.size, BLOCK)
+        blocks["stop"] = ends
         blocks["lowest"], blocks["highest"] = np.inf, -np.inf
         return blocks
 
@@ -99,13 +112,20 @@ class Keeping:
             self._allowed.append(upward(bounds[taken]))
         self.count += a.size
 
+    def skip(self, piece: Array) -> None:
+        """Take elements that are no numbers of the cell's dtype and shape: they are digested, and nothing is kept."""
+        self._digest.update(np.ascontiguousarray(piece, piece.dtype.newbyteorder("<")).tobytes())
+        self._known = False
+
     def _add_blocks(self, a: Array, bounds: Array | None) -> None:
-        starts = edges(self.size)
-        first = int(np.searchsorted(starts, self.count, "right")) - 1
-        last = int(np.searchsorted(starts, self.count + a.size, "left"))
-        for number in range(max(first, 0), min(last, BLOCKS)):
-            here = slice(max(starts[number] - self.count, 0), starts[number + 1] - self.count)
+        ends = self._blocks["stop"] - self.count
+        start = 0
+        for number in range(int(np.searchsorted(ends, 0, "right")), ends.size):
+            here = slice(start, int(ends[number]))
             part = a[here]
+            if not part.size:
+                break
+            start = here.stop
             finite = part[np.isfinite(part)]
             block = self._blocks[number]
             block["lowest"] = min(block["lowest"], finite.min(initial=np.inf))
@@ -115,15 +135,17 @@ class Keeping:
             block["crc"] = zlib.crc32(part.data, int(block["crc"]))
             if bounds is None:
                 block["allowed"] = np.nan
-            elif part.size:
+            else:
                 block["allowed"] = np.maximum(block["allowed"], upward(bounds[here].max(keepdims=True))[0])
 
     def summary(self) -> Summary:
         """Return what is kept."""
+        if not self._known:
+            return Summary(self._digest.hexdigest(), b"", False, b"", np.inf, -np.inf, 0.0, 0, b"")
         kept = np.concatenate(self._kept) if self._kept else np.empty(0)
         allowed = b"".join(bounds.tobytes() for bounds in self._allowed) if self._bounded else b""
         if self.whole:
-            finite = kept[np.isfinite(kept)] if kept.dtype.kind in "fc" else kept
+            finite = kept[np.isfinite(kept)]
             lowest, highest = float(finite.min(initial=np.inf)), float(finite.max(initial=-np.inf))
             total, nonfinite = float(finite.sum(dtype=np.float64)), kept.size - finite.size
             blocks = b""
@@ -131,21 +153,12 @@ class Keeping:
             b = self._blocks
             lowest, highest, total = float(b["lowest"].min()), float(b["highest"].max()), float(b["total"].sum())
             nonfinite, blocks = int(b["nonfinite"].sum()), b.tobytes()
-        return Summary(
-            self._digest.hexdigest(),
-            kept.tobytes(),
-            self.whole,
-            allowed,
-            lowest,
-            highest,
-            total,
-            nonfinite,
-            blocks,
-        )
+        digest = self._digest.hexdigest()
+        return Summary(digest, kept.tobytes(), self.whole, allowed, lowest, highest, total, nonfinite, blocks)
 
 
 def summary(array: Array, allowed: Array | None = None) -> Summary:
     """Return what is kept of one array, with the bound of each element (any shape that broadcasts), where known."""
-    keeping = Keeping(array.size)
+    keeping = Keeping((array.size,))
     keeping.add(array, allowed)
     return keeping.summary()

@@ -18,6 +18,9 @@ from packaging.specifiers import SpecifierSet
 from gradparity.reference.verdict import Finding, Verdict
 from gradparity.reports.cell import Cell, Figure
 
+GREW, GONE = "grew beyond what is listed as", "but no longer there"
+"""What is said of a listed difference that is larger than listed, and of one that does not show where it must."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -108,13 +111,11 @@ def applied(cell: Cell, registry: tuple[Entry, ...] | None = None) -> Cell:
                 findings[index] = replace(finding, verdict=entry.kind)
                 reasons[f"{finding.program} {finding.quantity}"] = entry.sentence
             else:
-                findings[index] = replace(finding, note=f"grew beyond what is listed as {entry.id}")
+                findings[index] = replace(finding, note=f"{GREW} {entry.id}")
         if appeared:
             figures = [_listed(figure, entry) for figure in figures]
         if not appeared and cell.scenario in entry.seen:
-            faults.append(
-                f"listed as {entry.kind} ({entry.id}), but no longer there: remove it, or narrow its versions"
-            )
+            faults.append(f"listed as {entry.kind} ({entry.id}), {GONE}: remove it, or narrow its versions")
     return with_verdict(
         replace(cell, findings=tuple(findings), figures=tuple(figures), faults=tuple(faults), reasons=reasons)
     )

@@ -74,6 +74,12 @@ def plan(
     return Plan(tuple(subjects), names, functions, cells, missing, skipped)
 
 
+def sources(chosen: Plan) -> dict[str, dict[str, str]]:
+    """Return the scenarios as they are saved with results."""
+    scenarios = {subject.scenario.name: subject.scenario for subject in chosen.subjects}
+    return {name: {"toml": s.to_toml(), "folder": str(s.folder.absolute())} for name, s in scenarios.items()}
+
+
 def _scenarios(wanted: Iterable[ScenarioLike] | None) -> list[Scenario]:
     known = catalogue.names()
     chosen: dict[str, Scenario] = {}

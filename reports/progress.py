@@ -8,6 +8,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from gradparity.adapters.outcome import Task
 from gradparity.reports import story
 from gradparity.reports.cell import FAILING, Cell
 from gradparity.reports.screen import Screen
@@ -38,6 +39,11 @@ class LiveProgress:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._progress.stop()
+
+    def again(self, task: Task) -> None:
+        """Count one cell that has run the second time."""
+        said = self._screen.say(f"again: {task.engine} on {task.problem.name} {task.problem.dtype}")
+        self._progress.update(self._task, advance=1, description=said)
 
     def add(self, cell: Cell) -> None:
         """Count one finished cell, and name it at once if it failed."""

@@ -13,7 +13,7 @@ import numpy as np
 from gradparity.adapters.outcome import Chunk, Ended, Status
 from gradparity.reference.bounds import Ball
 from gradparity.reference.figures import trajectory
-from gradparity.reference.judge import PLAIN, Judge, Oracle
+from gradparity.reference.judge import PLAIN, Judge, Oracle, Watch
 from gradparity.reference.problem import Array, Problem
 from gradparity.reference.scenario import Scenario
 from gradparity.reference.verdict import Finding, Verdict
@@ -64,9 +64,9 @@ class Subject:
 class RunningCell:
     """One subject on one engine."""
 
-    def __init__(self, subject: Subject, engine: str) -> None:
+    def __init__(self, subject: Subject, engine: str, watch: Watch | None = None) -> None:
         self.subject, self.engine = subject, engine
-        self.judge = Judge(subject.oracle)
+        self.judge = Judge(subject.oracle, watch=watch)
         self.digests: defaultdict[str, hashlib._Hash] = defaultdict(hashlib.sha256)
         self.steps = 0
         self.losses: list[tuple[int, float]] = []

@@ -29,7 +29,7 @@ PREFIXES = (
 
 
 INSTRUCTIONS = (
-    "sse", "ssse", "avx", "fma", "f16c", "amx", "asimd", "neon", "sve", "sme", "fphp", "bf16", "i8mm", "vfp"
+    "sse", "ssse", "avx", "fma", "f16c", "amx", "asimd", "neon", "sve", "fphp", "bf16", "i8mm", "vfp"
 )  # fmt: skip
 """What Linux's names of instruction sets begin with that arithmetic may use."""
 

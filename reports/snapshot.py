@@ -24,6 +24,8 @@ SCHEMA = 1
 
 SCENARIO, PROBE = "scenario", "probe"
 """The kinds of cells."""
+PRINTED = "printed"
+"""Stands for the program where an entry is a figure of a book, beside what the engine computed."""
 
 CellKey = tuple[str, str, str, str]
 """Kind, subject, dtype, engine."""
@@ -46,7 +48,7 @@ class Entry:
     dtype: str
     engine: str
     program: str
-    """``plain`` or ``probed``; empty for a probe."""
+    """``plain`` or ``probed``, or `PRINTED`; empty for a probe."""
     quantity: str
     order: int
     verdict: str
@@ -114,7 +116,7 @@ class CellRecord:
     """One scenario or probe, in one dtype, on one engine; `entries` are in the order of computation.
 
     `batches` holds runs of steps with equally many samples, as (samples, steps); empty for a probe. `faults` are what
-    the engine must not do and did. `failing` is set where the run that was recorded failed because of this cell.
+    the engine must not do and did. On data that is not `structured`, a suspect quantity fails.
     """
 
     kind: str
@@ -129,7 +131,9 @@ class CellRecord:
     entries: tuple[Entry, ...] = ()
     faults: tuple[str, ...] = ()
     batches: tuple[tuple[int, int], ...] = ()
-    failing: bool = False
+    structured: bool = True
+    inputs: str = ""
+    """SHA-256 over all that the engine was given."""
 
     @property
     def key(self) -> CellKey:

@@ -17,10 +17,7 @@ import pyarrow.parquet as pq
 from gradparity.reference.errors import InputError
 from gradparity.reports.codec import decode, dumps
 from gradparity.reports.snapshot import SCHEMA, CellRecord, Entry, Header, Snapshot
-from gradparity.reports.store import replacing
-
-NAME = "snapshot.parquet"
-"""What it is called in a folder of results."""
+from gradparity.reports.store import SNAPSHOT, replacing
 
 HEADER, CHECKSUM = b"gradparity", b"gradparity_sha256"
 """The keys in the metadata: the header as JSON, and the SHA-256 over it and all rows."""
@@ -34,7 +31,7 @@ TYPES: Mapping[str, pa.DataType] = {
     "bytes": pa.binary(),
     "tuple[int, ...]": pa.list_(pa.int64()),
 }
-CELL = ("verdict", "message", "log", "environment", "seconds", "faults", "batches", "failing")
+CELL = ("verdict", "message", "log", "environment", "seconds", "faults", "batches", "structured", "inputs")
 """Fields of a cell, in columns called ``cell_…``; they are the same in all rows of the cell."""
 JSON = ("environment", "faults", "batches")
 """Those that are held as JSON text."""
@@ -82,7 +79,7 @@ def _rows(cell: CellRecord) -> Iterator[dict[str, Any]]:
 
 def read(path: Path) -> Snapshot:
     """Read a file, or the one in a folder of results. Raises `InputError` where it is none, or damaged."""
-    file = path / NAME if path.is_dir() else path
+    file = path / SNAPSHOT if path.is_dir() else path
     try:
         table, metadata = _table(file)
         if HEADER not in metadata:

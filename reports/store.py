@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 JOURNAL = "results.jsonl"
 DERIVED = ("report.html", "results.parquet", "results.csv", "report.md", "junit.xml")
+SNAPSHOT = "snapshot.parquet"
 
 
 class Journal:
@@ -37,7 +38,7 @@ class Journal:
             directory.mkdir(parents=True, exist_ok=True)
             if path.exists() and path.stat().st_size:
                 _header(path, path.read_bytes().split(b"\n", 1)[0])
-                for name in DERIVED:
+                for name in (*DERIVED, SNAPSHOT):
                     (directory / name).unlink(missing_ok=True)
             self._file = path.open("w", encoding="ascii", newline="\n")
         except OSError as error:

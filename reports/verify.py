@@ -10,11 +10,12 @@ from contextlib import nullcontext
 from gradparity.adapters.function_engine import run_function
 from gradparity.adapters.outcome import Chunk, Ended, Task
 from gradparity.adapters.pool import Pool
+from gradparity.reference.judge import Watch
 from gradparity.reference.verdict import Verdict
 from gradparity.reports.cell import Cell
 from gradparity.reports.plan import EngineLike, Plan, ScenarioLike, plan
 from gradparity.reports.results import Results, RunInfo
-from gradparity.reports.running import RunningCell
+from gradparity.reports.running import RunningCell, Subject
 
 OnCell = Callable[[Cell], None]
 
@@ -44,11 +45,18 @@ def verify(
 
 
 def execute(
-    chosen: Plan, on_cell: OnCell, *, timeout: float = 300.0, jobs: int | None = None, pool: Pool | None = None
+    chosen: Plan,
+    on_cell: OnCell,
+    *,
+    timeout: float = 300.0,
+    jobs: int | None = None,
+    pool: Pool | None = None,
+    watching: Callable[[Subject, str], Watch] | None = None,
 ) -> None:
     """Run every cell of a plan; `on_cell` is called with each as it is finished, from one thread at a time.
 
-    A `pool` of the caller's is used, and left open; `timeout` and `jobs` are then its own.
+    A `pool` of the caller's is used, and left open; `timeout` and `jobs` are then its own. What `watching` returns for
+    a subject and an engine sees all arrays of that cell.
     """
     lock = threading.Lock()
 
@@ -59,15 +67,19 @@ def execute(
     for (scenario, dtype), reason in chosen.missing.items():
         for engine in (*chosen.engines, *chosen.functions):
             finished(Cell(scenario, dtype, engine, Verdict.UNSUPPORTED, message=reason))
+
+    def started(subject: Subject, engine: str) -> RunningCell:
+        return RunningCell(subject, engine, watching(subject, engine) if watching else None)
+
     running: dict[tuple[str, str, str], RunningCell] = {}
     tasks = []
     for subject, engine in chosen.cells:
         if engine in chosen.functions:
-            cell = RunningCell(subject, engine)
+            cell = started(subject, engine)
             for item in run_function(Task(subject.problem, engine), chosen.functions[engine]):
                 _consume(cell, item, finished)
         else:
-            running[subject.scenario.name, subject.problem.dtype, engine] = RunningCell(subject, engine)
+            running[subject.scenario.name, subject.problem.dtype, engine] = started(subject, engine)
             tasks.append(Task(subject.problem, engine))
 
     def consume(task: Task, item: Chunk | Ended) -> None:
