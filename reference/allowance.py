@@ -18,8 +18,9 @@ from gradparity.reference.problem import Array
 
 Named: TypeAlias = Mapping[str, Array]
 
-ETA = 2.0**-20
-"""The relative size of a perturbation: its effect exceeds the rounding of float64 by 2³² u, and linearity holds."""
+ETA = {"float64": 2.0**-20, "float32": 2.0**-12}
+"""The relative size η of a perturbation, in the dtype in which sensitivities are measured: far above its rounding, and
+small enough for f to be linear. What rounding adds to s is ``u/η`` of M: 2⁻³³, or 2⁻¹²."""
 
 K = 12
 """ULP of a library's transcendental function, as in `gradparity.reference.bounds.ULP_ALLOWANCE`."""
@@ -44,25 +45,25 @@ def signs(x: Array, number: int) -> Array:
     return np.where((bits >> np.uint64(63)) > 0, 1.0, -1.0)
 
 
-def perturbations(count: int) -> Iterable[tuple[Callable[[Array], Array], Callable[[Array], Array]]]:
-    """Yield `count` pairs of perturbations, by ``x(1 + ηξ)`` and by ``x(1 − ηξ)``, of float64 arrays."""
+def perturbations(count: int, eta: float) -> Iterable[tuple[Callable[[Array], Array], Callable[[Array], Array]]]:
+    """Yield `count` pairs of perturbations, by ``x(1 + ηξ)`` and by ``x(1 − ηξ)``, that keep the dtype."""
     for number in range(count):
         yield (
-            lambda x, n=number: x * (1.0 + ETA * signs(x, n)),  # type: ignore[misc]
-            lambda x, n=number: x * (1.0 - ETA * signs(x, n)),  # type: ignore[misc]
+            lambda x, n=number: (x * (1.0 + eta * signs(x, n))).astype(x.dtype),  # type: ignore[misc]
+            lambda x, n=number: (x * (1.0 - eta * signs(x, n))).astype(x.dtype),  # type: ignore[misc]
         )
 
 
-def sensitivities(fine: Named, perturbed: Sequence[tuple[Named, Named]]) -> dict[str, Array]:
+def sensitivities(fine: Named, perturbed: Sequence[tuple[Named, Named]], eta: float) -> dict[str, Array]:
     """Return ``s``: for each output, the root of the mean square of its relative-to-η changes.
 
     Of the two directions the smaller change counts, so that a kink that a number lies on exactly does not.
     """
     found = {}
     for name, value in fine.items():
-        squares = np.zeros(value.shape)
+        value, squares = value.astype(np.float64), np.zeros(value.shape)
         for pair in perturbed:
-            both = [np.abs(np.asarray(side[name]) - value) / ETA for side in pair]
+            both = [np.abs(side[name].astype(np.float64) - value) / eta for side in pair]
             squares += np.square(np.fmin(*both))
         found[name] = np.sqrt(squares / max(len(perturbed), 1))
     return found

@@ -74,13 +74,15 @@ def _below(stream: int, shape: Shape, limit: int) -> Array:
 
 
 def _one_hot(stream: int, shape: Shape) -> Array:
-    return (_below(stream, (*shape[:-1], 1), shape[-1]) == np.arange(shape[-1])).astype(np.float64)
+    found: Array = (_below(stream, (*shape[:-1], 1), shape[-1]) == np.arange(shape[-1])).astype(np.float64)
+    return found
 
 
 def _definite(stream: int, shape: Shape) -> Array:
     """Return symmetric positive definite matrices in the last two axes, with every eigenvalue different."""
     x = np.tril(np.round(normals(0, stream, shape) * 8) / 8, -1)  # type: ignore[arg-type]
-    return x + np.swapaxes(x, -1, -2) + np.diag(6.0 + 2.0 * np.arange(shape[-1]))
+    found: Array = x + np.swapaxes(x, -1, -2) + np.diag(6.0 + 2.0 * np.arange(shape[-1]))
+    return found
 
 
 def _gradients(stream: int, shape: Shape) -> Array:
@@ -150,12 +152,11 @@ def arguments(case: OperationCase) -> tuple[Argument, ...]:
 
 def _filled(kind: str, values: str, stream: int, shape: Shape, elementwise: bool) -> Array:
     x = KINDS[kind](stream, shape)
+    special: tuple[float, ...] = ()
     if values == "nonfinite":
         special = NONFINITE if kind in ("normal", "plain") else ()
     elif values == "extreme":
         special = STRETCHED if kind == "normal" and not elementwise else REPLACED.get(kind, ())
-    else:
-        special = ()
     flat = x.reshape(-1)
     places = range(0, min(flat.size, 2 * len(special)), 2)
     for i, value in zip(places, special, strict=False):
@@ -195,4 +196,5 @@ def moved_arrays(case: OperationCase, arrays: Sequence[Array], moved: Callable[[
 def cotangent(place: int, shape: Shape) -> Array:
     """Return the fixed numbers that the output in place `place` is differentiated with: ±[½, 3/2), float32 numbers."""
     u = uniforms(1, place, (2, prod(shape)))
-    return (np.where(u[0] < 0.5, -1.0, 1.0) * (0.5 + u[1])).astype(np.float32).reshape(shape)
+    found: Array = (np.where(u[0] < 0.5, -1.0, 1.0) * (0.5 + u[1])).astype(np.float32).reshape(shape)
+    return found

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from gradparity.adapters.loop import Stopwatch, contained, describe
+from gradparity.adapters.loop import Stopwatch, describe
 from gradparity.adapters.operations.arrays import cotangent, moved_arrays
 from gradparity.adapters.operations.case import OperationCase, OperationTask, Outputs, Shape
 from gradparity.adapters.outcome import Ended, Status, printable
@@ -41,7 +41,8 @@ def driver(engine: str) -> Driver:
     """Return the driver of `engine`. Raises `ImportError` where the framework is missing."""
     framework, _, variant = engine.partition(":")
     module = import_module(f"gradparity.adapters.operations.{framework}_driver")
-    return module.driver(variant)  # type: ignore[no-any-return]
+    found: Driver = module.driver(variant)
+    return found
 
 
 class Evaluator:
@@ -51,22 +52,24 @@ class Evaluator:
         self.engine, self.driver = engine, driver(engine)
         self._built: dict[tuple[str, str], Program] = {}
 
-    @contained
-    def run(self, task: OperationTask) -> Iterator[Outputs | Ended]:  # type: ignore[override]
+    def run(self, task: OperationTask) -> Iterator[Outputs | Ended]:
         """Yield the outputs in float64, then in float32, then one `Ended`."""
         clock = Stopwatch()
         with clock:
-            scales, fine = dict[str, tuple[Array, int]](), dict[str, Array]()
+            scales, typical = dict[str, tuple[Array, int]](), dict[str, float]()
             outputs64 = self._outputs(task, "float64")
             if task.allowances and outputs64.status is Status.DONE:
-                fine = dict(outputs64.values)
-                scales = self._scales(task, fine)
+                scales = self._scales(task, outputs64)
             outputs32 = self._outputs(task, "float32")
-            typical = {
-                name: rule.typical_error(value, fine[name], scales[name][0])
-                for name, value in outputs32.values.items()
-                if name in scales and fine[name].shape == value.shape
-            }
+            if task.allowances and outputs64.status is not Status.DONE and outputs32.status is Status.DONE:
+                scales = self._scales(task, outputs32)
+            elif task.allowances:
+                fine = outputs64.values
+                typical = {
+                    name: rule.typical_error(value, fine[name], scales[name][0])
+                    for name, value in outputs32.values.items()
+                    if name in scales and fine[name].shape == value.shape
+                }
         for outputs in (outputs64, outputs32):
             yield _with_allowances(outputs, scales, typical)
         versions = find(self.engine).versions | {"numpy": np.__version__}
@@ -99,15 +102,15 @@ class Evaluator:
             status = Status.UNSUPPORTED if _refused(error) else Status.CRASHED
             return Outputs(dtype, status, describe(error), printable("".join(traceback.format_exception(error))))
 
-    def _scales(self, task: OperationTask, fine: Mapping[str, Array]) -> dict[str, tuple[Array, int]]:
-        """Return, for each output, ``s + M`` and n."""
-        case = task.case
-        count = DIRECTIONS[sum(a.size for a in task.arrays) > SMALL]
+    def _scales(self, task: OperationTask, outputs: Outputs) -> dict[str, tuple[Array, int]]:
+        """Return, for each output, ``s + M`` and n, measured in the dtype of `outputs`."""
+        case, dtype, fine = task.case, outputs.dtype, outputs.values
+        count, eta = DIRECTIONS[sum(a.size for a in task.arrays) > SMALL], rule.ETA[dtype]
         perturbed = [
-            (self._values(task, "float64", up), self._values(task, "float64", down))
-            for up, down in rule.perturbations(count)
+            (self._values(task, dtype, up), self._values(task, dtype, down))
+            for up, down in rule.perturbations(count, eta)
         ]
-        s = rule.sensitivities(fine, perturbed)
+        s = rule.sensitivities(fine, perturbed, eta)
         local = case.elementwise and case.form != "optimizer"
         shapes = [a.shape for a in task.arrays]
         found = {}
@@ -138,7 +141,8 @@ def _with_allowances(
 
 _REFUSALS = re.compile(
     r"unexpected keyword|not recognized|no argument named|unrecognized keyword|positional arguments? but|"
-    r"not implemented for '(Double|Float)'|missing \d+ required",
+    r"not implemented for '(Double|Float)'|missing \d+ required|not in the list of allowed values|"
+    r"must have the same dtype|unsupported operations",
     re.IGNORECASE,
 )
 

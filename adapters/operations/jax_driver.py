@@ -44,7 +44,7 @@ class JaxDriver:
 
     def wrapped(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return what is run for `function`."""
-        return self.jax.jit(function) if self.jit else function  # type: ignore[no-any-return]
+        return self.jax.jit(function) if self.jit else function
 
     def function(self, function: Callable[..., Any], case: OperationCase) -> Program:
         """Return value and gradients of `function`."""

@@ -64,6 +64,11 @@ class KerasDriver:
         if self.name == "jax":
             self.backend.jax.config.update("jax_enable_x64", dtype == "float64")
         self.keras.backend.set_floatx(dtype)
+        # The policy of layers is fixed by the first one that is made, and does not follow floatx.
+        if self.version < 3:
+            self.keras.mixed_precision.set_global_policy(dtype)
+        else:
+            self.keras.config.set_dtype_policy(dtype)
 
     def _functional(self, function: Callable[..., Any], case: OperationCase) -> Program:
         return self.backend.function(function, case)  # type: ignore[no-any-return]
