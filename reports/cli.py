@@ -179,6 +179,25 @@ def repro(results: Path, scenario: str, engine: str, dtype: str | None, output: 
 
 
 @cli.command()
+@click.argument("old", type=SAVED)
+@click.argument("new", type=SAVED)
+@click.option("--bits", is_flag=True, help="Exit with 1 when any bit changed, also within its bound.")
+@click.option(
+    "form", "--format", default="terminal", show_default=True,
+    type=click.Choice(["terminal", "html", "markdown", "json"]),
+)  # fmt: skip
+@click.option("-o", "--output", type=FILE, metavar="FILE", help="Write here instead of to standard output.")
+def diff(old: Path, new: Path, bits: bool, form: str, output: Path | None) -> None:
+    """Compare two snapshots, OLD and NEW: files, or folders that `gradparity run --out` wrote.
+
+    Exit codes: 1 something became wrong or changed beyond rounding; 3 a cell did not finish on one side.
+    """
+    from gradparity.reports.cli_diff import diff_command
+
+    raise click.exceptions.Exit(diff_command(old, new, bits, form, output))
+
+
+@cli.command()
 @click.option("--count", type=click.IntRange(min=1), default=1000, show_default=True, help="Number of scenarios.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of the draws.")
 @click.option("engines", "--engine", multiple=True, metavar="NAME", help="An engine, a pattern, or file.py:function.")

@@ -22,7 +22,8 @@ NUMERIC = (
 """Distributions that touch the numbers; with a hyphen after it, each also begins the names of others."""
 
 PREFIXES = (
-    "OMP_", "KMP_", "MKL_", "OPENBLAS_", "BLIS_", "VECLIB_", "GOTO_", "NPROC", "NPY_", "XLA_", "TF_", "JAX_", "TORCH_",
+    "OMP_", "KMP_", "MKL_", "OPENBLAS_", "BLIS_", "VECLIB_", "GOTO_", "NPROC", "NPY_", "XLA_", "TF_NUM_", "TF_ENABLE_",
+    "TF_XLA", "TF_DISABLE_", "TF_DETERMINISTIC_", "TF_CUDNN_", "TF_MKL_", "TF_ONEDNN_", "JAX_", "TORCH_",
     "PYTORCH_", "ATEN_", "KERAS_", "ONEDNN_", "DNNL_", "NVIDIA_TF32", "GLIBC_TUNABLES", "CUDA_VISIBLE",
 )  # fmt: skip
 """What the names of environment variables begin with that touch the numbers, or the number of threads."""
