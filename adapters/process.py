@@ -12,10 +12,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 from gradparity.adapters.loop import Item, Stopwatch
+from gradparity.adapters.operations.case import OperationTask, Outputs
 from gradparity.adapters.outcome import Chunk, Ended, Status, Task, printable
 from gradparity.adapters.wire import HELLO, receive, send
+
+Answer: TypeAlias = Item | Outputs
 
 LOG_BYTES = 16_384
 
@@ -105,7 +109,7 @@ class Worker:
             return self._dead(error, timeout)
         return None
 
-    def run(self, task: Task, timeout: float) -> Iterator[Item]:
+    def run(self, task: Task | OperationTask, timeout: float) -> Iterator[Answer]:
         """Send `task` and yield what comes back: chunks, then one `Ended`, also where the process dies.
 
         `timeout` is in seconds of waiting: what the consumer takes between two items does not count.
@@ -119,7 +123,7 @@ class Worker:
             while True:
                 with clock, self._limit(timeout - clock.seconds):
                     item = receive(self.results)
-                if isinstance(item, Chunk):
+                if isinstance(item, Chunk | Outputs):
                     yield item
                 elif isinstance(item, Ended):
                     yield item if item.status is Status.DONE else replace(item, log=self._printed() or item.log)
