@@ -60,7 +60,7 @@ class Pool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._close()
+        self.close()
         for worker in self._workers.values():
             worker.kill()
 
@@ -83,7 +83,7 @@ class Pool:
                 for future in as_completed(served):
                     future.result()
             except BaseException:
-                self._close()
+                self.close()
                 threads.shutdown(wait=False, cancel_futures=True)
                 raise
 
@@ -128,7 +128,8 @@ class Pool:
             worker = self._workers[family] = Worker(family, self.python, self.pythonpath)
             return worker
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """End every process, and start none any more. It may be called in any thread."""
         with self._lock:
             self._closed = True
             for worker in self._workers.values():

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from gradparity.adapters import registry
+from gradparity.adapters.operations.case import OperationCase
 from gradparity.adapters.registry import Engine
 from gradparity.reference.errors import InputError
 from gradparity.reports.cache import digest
 from gradparity.reports.environments import has
+from gradparity.reports.operation_cells import select
 from gradparity.reports.plan import Plan, plan
+from gradparity.reports.wanted import provided
 
-QUICK = (
-    "deep", "digits-softmax", "kink", "leaky-regression", "odd-shapes", "one-sample", "saturated",
-    "saturated-probabilities", "tanh-regression", "textbook-bce", "textbook-half-mse",
-)  # fmt: skip
-"""The scenarios that run by default: every activation, loss and kind of shape, and nothing that takes long."""
+PACKAGES = {"tf": "tensorflow"}
+"""Packages that are imported under another name."""
+
+QUICK = {
+    "odd-shapes": "float32",
+    "saturated-probabilities": "float64",
+    "one-sample": "float32",
+    "digits-softmax": "float32",
+}
+"""The scenarios that run by default, each in one dtype: whole training steps with every kind of loss. What the single
+functions do is for the probes."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +41,11 @@ class Selection:
     full: bool = False
 
     def check(self) -> None:
-        """Raise `InputError` for an engine or a scenario that does not exist or is malformed."""
+        """Raise `InputError` for an engine, a scenario or a probe that does not exist or is malformed."""
         self.candidates(None)
         if self.scenarios:
             plan(self.scenarios, ["numpy"])
+        select(self.probes or ("*",))
 
     def candidates(self, concerned: Collection[str] | None) -> list[Engine]:
         """Return the engines named; else those of the packages `concerned` (None: all).
@@ -62,17 +72,39 @@ class Selection:
         return names
 
     def plan(self, engines: Collection[str]) -> Plan:
-        """Return the cells to run on `engines`, wherever they are installed. Raises `InputError` for bad scenarios."""
-        wanted = self.scenarios or (() if self.probes else None if self.full else QUICK)
-        if wanted == ():
+        """Return the scenarios to run on `engines`, wherever they are installed. Raises `InputError` for a bad one."""
+        if self.probes and not self.scenarios:
             return Plan((), tuple(engines), {}, ())
-        named = set(engines) if not self.engines else set()
-        return plan(wanted, None if named else tuple(engines), None, self.full, lambda e: not named or e.name in named)
+        quick = not self.scenarios and not self.full
+        wanted = self.scenarios or (tuple(QUICK) if quick else None)
+        # An engine that is not named takes part where its slowness allows.
+        chosen = plan(wanted, self.engines or None, None, self.full, lambda e: self.engines != () or e.name in engines)
+        cells = tuple((s, engine) for s, engine in chosen.cells if engine in engines)
+        if quick:
+            cells = tuple(cell for cell in cells if QUICK[cell[0].scenario.name] == cell[0].problem.dtype)
+        return replace(chosen, engines=tuple(engines), cells=cells, skipped={})
 
-    def key(self, chosen: Plan) -> str:
-        """Return the key of what `chosen` computes, apart from gradparity itself and from the environment."""
+    def operations(self, engines: Collection[str], distributions: Mapping[str, str]) -> list[tuple[OperationCase, str]]:
+        """Return the probes to run, each with one of `engines`, of the packages that `distributions` has.
+
+        Raises `InputError` for a pattern that names none.
+        """
+        if self.scenarios and not self.probes:
+            return []
+        named = self.full or bool(self.engines) or (self.probes not in ((), ("*",)))
+        there = {provided(name) for name in distributions}
+        return [
+            (case, engine)
+            for engine in engines
+            for case in select(self.probes or ("*",))
+            if case.runs_on(engine, named and (self.full or bool(self.engines) or not registry.find(engine).slow))
+            and PACKAGES.get(case.framework, case.framework) in there
+        ]
+
+    def key(self, chosen: Plan, operations: Sequence[tuple[OperationCase, str]]) -> str:
+        """Return the key of what is computed, apart from gradparity itself and from the environment."""
         cells = [
             (s.scenario.to_toml(), s.problem.dtype, s.problem.data_sha256, s.problem.weights_sha256, engine)
             for s, engine in chosen.cells
         ]
-        return digest(cells, chosen.engines, sorted(chosen.missing), self.probes, bool(self.scenarios), self.full)
+        return digest(cells, sorted(chosen.missing), [(repr(case), engine) for case, engine in operations])

@@ -72,7 +72,7 @@ class Workshop:
         return measured(
             environment,
             self.selection,
-            self.selection.plan(usable),
+            usable,
             timeout=self.timeout,
             jobs=self.jobs,
             fresh=self.fresh,
