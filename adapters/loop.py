@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
 from time import perf_counter
-from typing import Any, Literal, ParamSpec, TypeAlias
+from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from gradparity.reference.problem import Array, Problem, sha256
 
 Item: TypeAlias = Chunk | Ended
 P = ParamSpec("P")
+R = TypeVar("R")
 
 CHUNK_BYTES = 64 * 2**20
 """A chunk is handed on when its arrays hold more than this."""
@@ -63,11 +64,11 @@ def _chunk(first: int, held: list[Step]) -> Chunk:
     return Chunk(first, len(held), stacked(weights), stacked(plain), stacked(probed))
 
 
-def contained(run: Callable[P, Iterator[Item]]) -> Callable[P, Iterator[Item]]:
+def contained(run: Callable[P, Iterator[R | Ended]]) -> Callable[P, Iterator[R | Ended]]:
     """Make an exception of the engine the typed end of `run`; what it yielded before stays."""
 
     @wraps(run)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Iterator[Item]:
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Iterator[R | Ended]:
         try:
             yield from run(*args, **kwargs)
         except Unsupported as reason:

@@ -8,14 +8,15 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from typing import Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
-from gradparity.adapters.loop import Item
+from gradparity.adapters.operations.case import OperationTask
 from gradparity.adapters.outcome import Ended, Status, Task
-from gradparity.adapters.process import Worker
+from gradparity.adapters.process import Answer, Worker
 from gradparity.adapters.registry import find
 
-Consume: TypeAlias = Callable[[Task, Item], object]
+AnyTask: TypeAlias = Task | OperationTask
+Consume: TypeAlias = Callable[[Any, Any], object]
 
 LONGEST_FIRST = ("jax", "tensorflow", "keras:jax", "torch")
 """The order in which families start; others come after these, and NumPy last."""
@@ -41,10 +42,16 @@ def cores() -> int:
 
 
 class Pool:
-    """Context manager over the workers. `timeout` is in seconds a task, and once more for a process to start."""
+    """Context manager over the workers. `timeout` is in seconds a task, and once more for a process to start.
 
-    def __init__(self, python: str = sys.executable, jobs: int | None = None, timeout: float = 300.0) -> None:
-        self.python, self.jobs, self.timeout = python, jobs or cores(), timeout
+    `python` is the interpreter that they run on, and `pythonpath` the folder that it imports gradparity from, where
+    that is not the caller's own.
+    """
+
+    def __init__(
+        self, python: str = sys.executable, jobs: int | None = None, timeout: float = 300.0, pythonpath: str = ""
+    ) -> None:
+        self.python, self.jobs, self.timeout, self.pythonpath = python, jobs or cores(), timeout, pythonpath
         self._workers: dict[str, Worker] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -53,18 +60,18 @@ class Pool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._close()
+        self.close()
         for worker in self._workers.values():
             worker.kill()
 
-    def run(self, tasks: Iterable[Task], consume: Consume) -> None:
+    def run(self, tasks: Iterable[AnyTask], consume: Consume) -> None:
         """Run `tasks`, calling ``consume(task, item)`` for each chunk of a task in order, then for its `Ended`.
 
         Families run side by side, at most `jobs` of them, and go on while an item is consumed: each calls
         `consume` in a thread of its own, one item at a time. What `consume` raises, and Ctrl-C, ends every process,
         and reaches the caller. Raises `InputError` for an unknown engine before anything runs.
         """
-        families: dict[str, list[Task]] = {}
+        families: dict[str, list[AnyTask]] = {}
         for task in tasks:
             families.setdefault(find(task.engine).family, []).append(task)
         with ThreadPoolExecutor(self.jobs) as threads:
@@ -76,11 +83,11 @@ class Pool:
                 for future in as_completed(served):
                     future.result()
             except BaseException:
-                self._close()
+                self.close()
                 threads.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _serve(self, family: str, tasks: Sequence[Task], consume: Consume) -> None:
+    def _serve(self, family: str, tasks: Sequence[AnyTask], consume: Consume) -> None:
         waiting: deque[Future[object]] = deque()
         with ThreadPoolExecutor(1) as consumer:
             for task, item in self._items(family, tasks):
@@ -90,7 +97,7 @@ class Pool:
             for future in waiting:
                 future.result()
 
-    def _items(self, family: str, tasks: Sequence[Task]) -> Iterator[tuple[Task, Item]]:
+    def _items(self, family: str, tasks: Sequence[AnyTask]) -> Iterator[tuple[AnyTask, Answer]]:
         """Run the tasks of one family in order, on a new process after each one that died."""
         for number, task in enumerate(tasks):
             failure = self._ready(family)
@@ -118,10 +125,11 @@ class Pool:
         with self._lock:
             if self._closed:
                 raise PoolClosedError
-            worker = self._workers[family] = Worker(family, self.python)
+            worker = self._workers[family] = Worker(family, self.python, self.pythonpath)
             return worker
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """End every process, and start none any more. It may be called in any thread."""
         with self._lock:
             self._closed = True
             for worker in self._workers.values():

@@ -12,10 +12,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 from gradparity.adapters.loop import Item, Stopwatch
+from gradparity.adapters.operations.case import OperationTask, Outputs
 from gradparity.adapters.outcome import Chunk, Ended, Status, Task, printable
 from gradparity.adapters.wire import HELLO, receive, send
+
+Answer: TypeAlias = Item | Outputs
 
 LOG_BYTES = 16_384
 
@@ -41,6 +45,19 @@ FIXED = {
 
 KERAS_BACKENDS = ("tensorflow", "torch", "jax")
 
+LEAKING = ("PYTHONHOME", "PYTHONPATH", "PYTHONPLATLIBDIR", "PYTHONUSERBASE", "PYTHONSTARTUP", "VIRTUAL_ENV")
+"""Variables that belong to one Python and mislead another."""
+
+
+def elsewhere(pythonpath: str, base: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables for another interpreter, which is to import gradparity from `pythonpath`.
+
+    What points to packages of the caller's own Python does not reach it. An empty `pythonpath` changes nothing.
+    """
+    if not pythonpath:
+        return dict(base)
+    return {k: v for k, v in base.items() if k not in LEAKING} | {"PYTHONPATH": pythonpath, "PYTHONNOUSERSITE": "1"}
+
 
 def environment(family: str, base: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that the worker of `family` runs under, on top of those of `base`."""
@@ -63,7 +80,7 @@ def _inductor_cache() -> str:
 class Worker:
     """The warm process of one family. What it prints goes to an unnamed file, read only when it is needed."""
 
-    def __init__(self, family: str, python: str) -> None:
+    def __init__(self, family: str, python: str, pythonpath: str = "") -> None:
         # Frameworks clear away their temporary files when they end in peace; a worker is killed.
         self.folder = tempfile.TemporaryDirectory(prefix="gradparity-", ignore_cleanup_errors=True)
         self.log = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - `kill` closes it
@@ -74,7 +91,8 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.log,
-            env=environment(family, os.environ) | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), self.folder.name),
+            env=environment(family, elsewhere(pythonpath, os.environ))
+            | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), self.folder.name),
             start_new_session=True,
         )
         assert self.process.stdin
@@ -91,7 +109,7 @@ class Worker:
             return self._dead(error, timeout)
         return None
 
-    def run(self, task: Task, timeout: float) -> Iterator[Item]:
+    def run(self, task: Task | OperationTask, timeout: float) -> Iterator[Answer]:
         """Send `task` and yield what comes back: chunks, then one `Ended`, also where the process dies.
 
         `timeout` is in seconds of waiting: what the consumer takes between two items does not count.
@@ -105,7 +123,7 @@ class Worker:
             while True:
                 with clock, self._limit(timeout - clock.seconds):
                     item = receive(self.results)
-                if isinstance(item, Chunk):
+                if isinstance(item, Chunk | Outputs):
                     yield item
                 elif isinstance(item, Ended):
                     yield item if item.status is Status.DONE else replace(item, log=self._printed() or item.log)

@@ -13,10 +13,12 @@ from typing import IO, Any, TypeAlias
 
 import numpy as np
 
+from gradparity.adapters.operations.case import OperationCase, OperationTask, Outputs
 from gradparity.adapters.outcome import Chunk, Ended, Status, Task
 from gradparity.reference.problem import Array, Layer, Loss, Problem
+from gradparity.reference.toml_io import frozen
 
-Message: TypeAlias = Task | Chunk | Ended | str
+Message: TypeAlias = Task | Chunk | OperationTask | Outputs | Ended | str
 """What crosses the border; a string is the handshake."""
 
 HELLO = "hello"
@@ -119,6 +121,28 @@ def _unpack_chunk(body: dict[str, Any], arrays: list[Array]) -> Chunk:
     return Chunk(body["first_step"], body["steps"], **named)
 
 
+def _pack_operation(task: OperationTask, arrays: list[Array]) -> dict[str, Any]:
+    given = [_put(a, arrays) for a in task.arrays]
+    return {"engine": task.engine, "case": asdict(task.case), "arrays": given, "allowances": task.allowances}
+
+
+def _unpack_operation(body: dict[str, Any], arrays: list[Array]) -> OperationTask:
+    case: dict[str, Any] = frozen(body["case"])
+    return OperationTask(
+        body["engine"], OperationCase(**case), tuple(arrays[i] for i in body["arrays"]), body["allowances"]
+    )
+
+
+def _pack_outputs(outputs: Outputs, arrays: list[Array]) -> dict[str, Any]:
+    named = {name: _put_all(getattr(outputs, name), arrays) for name in ("values", "allowed")}
+    return {name: getattr(outputs, name) for name in ("dtype", "status", "message", "log")} | named
+
+
+def _unpack_outputs(body: dict[str, Any], arrays: list[Array]) -> Outputs:
+    named = {name: {key: arrays[i] for key, i in body[name].items()} for name in ("values", "allowed")}
+    return Outputs(**body | {"status": Status(body["status"])} | named)
+
+
 def _pack_ended(ended: Ended, _: list[Array]) -> dict[str, Any]:
     return asdict(ended)
 
@@ -130,12 +154,16 @@ def _unpack_ended(body: dict[str, Any], _: list[Array]) -> Ended:
 _PACK: Mapping[type, Any] = {
     Task: _pack_task,
     Chunk: _pack_chunk,
+    OperationTask: _pack_operation,
+    Outputs: _pack_outputs,
     Ended: _pack_ended,
     str: lambda text, _: text,
 }
 _UNPACK: Mapping[str, Any] = {
     "Task": _unpack_task,
     "Chunk": _unpack_chunk,
+    "OperationTask": _unpack_operation,
+    "Outputs": _unpack_outputs,
     "Ended": _unpack_ended,
     "str": lambda text, _: text,
 }

@@ -26,6 +26,8 @@ import numpy as np
 
 from gradparity.adapters.function_engine import run_function
 from gradparity.adapters.loop import Item, contained, run
+from gradparity.adapters.operations.case import OperationTask, Outputs
+from gradparity.adapters.operations.evaluation import Evaluator
 from gradparity.adapters.outcome import Task
 from gradparity.adapters.registry import Engine, find
 from gradparity.adapters.wire import HELLO, receive, send
@@ -66,16 +68,25 @@ def _module(engine: Engine) -> ModuleType:
     return module
 
 
+@cache
+def evaluator(name: str) -> Evaluator:
+    """Load what runs probes on the engine called `name`, once in the life of the process."""
+    return Evaluator(name)
+
+
 @contained
-def answer(task: Task) -> Iterator[Item]:
+def answer(task: Task | OperationTask) -> Iterator[Item | Outputs]:
     """Run `task`, with a missing framework and every exception as its typed end."""
     try:
-        engine = runner(task.engine)
+        if isinstance(task, OperationTask):
+            items: Iterator[Item | Outputs] = evaluator(task.engine).run(task)
+        else:
+            items = runner(task.engine)(task)
     except ImportError as error:
         command = find(task.engine).install
         advice = f"; to install what it needs: {command}" if command else ""
         raise ImportError(f"{task.engine} cannot be imported: {error}{advice}") from error
-    yield from engine(task)
+    yield from items
 
 
 def _private_streams() -> tuple[BinaryIO, BinaryIO]:
@@ -88,7 +99,7 @@ def _private_streams() -> tuple[BinaryIO, BinaryIO]:
     return tasks, results
 
 
-def _read(stream: BinaryIO, tasks: SimpleQueue[Task]) -> None:
+def _read(stream: BinaryIO, tasks: SimpleQueue[Task | OperationTask]) -> None:
     """Queue every task that arrives; end the process where the other side is gone, even amid a step."""
     try:
         while True:
@@ -107,7 +118,7 @@ def main(family: str) -> None:
     """Warm up the family's main engine, say hello, and answer tasks until the other side closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     stream, results = _private_streams()
-    tasks: SimpleQueue[Task] = SimpleQueue()
+    tasks: SimpleQueue[Task | OperationTask] = SimpleQueue()
     threading.Thread(target=_read, args=(stream, tasks), daemon=True).start()
     with np.errstate(all="ignore"):
         # What fails here fails again for the task that needs it, where it has a place to be told.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -28,6 +29,12 @@ class Refused(click.ClickException):
     exit_code = 2
 
 
+class Unfinished(click.ClickException):
+    """Nothing wrong was found, but not everything could be run: one message, and exit code 3."""
+
+    exit_code = 3
+
+
 class Commands(click.Group):
     """The group of all commands, with what ends them early."""
 
@@ -37,6 +44,11 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except InputError as error:
             raise Refused(str(error)) from None
+        except OSError as error:
+            # Whatever the disk refuses in the middle: what was kept before is whole.
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+                raise
+            raise Unfinished(f"{error.filename or 'a file'} cannot be written: {error.strerror}") from None
         except KeyboardInterrupt:
             raise click.exceptions.Exit(INTERRUPTED) from None
 
@@ -179,6 +191,25 @@ def repro(results: Path, scenario: str, engine: str, dtype: str | None, output: 
 
 
 @cli.command()
+@click.argument("old", type=SAVED)
+@click.argument("new", type=SAVED)
+@click.option("--bits", is_flag=True, help="Exit with 1 when any bit changed, also within its bound.")
+@click.option(
+    "form", "--format", default="terminal", show_default=True,
+    type=click.Choice(["terminal", "html", "markdown", "json"]),
+)  # fmt: skip
+@click.option("-o", "--output", type=FILE, metavar="FILE", help="Write here instead of to standard output.")
+def diff(old: Path, new: Path, bits: bool, form: str, output: Path | None) -> None:
+    """Compare two snapshots, OLD and NEW: files, or folders that `gradparity run --out` wrote.
+
+    Exit codes: 1 something became wrong or changed beyond rounding; 3 a cell did not finish on one side.
+    """
+    from gradparity.reports.cli_diff import diff_command
+
+    raise click.exceptions.Exit(diff_command(old, new, bits, form, output))
+
+
+@cli.command()
 @click.option("--count", type=click.IntRange(min=1), default=1000, show_default=True, help="Number of scenarios.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of the draws.")
 @click.option("engines", "--engine", multiple=True, metavar="NAME", help="An engine, a pattern, or file.py:function.")
@@ -193,6 +224,80 @@ def campaign(**options: Any) -> None:
     from gradparity.reports.cli_campaign import campaign_command
 
     raise click.exceptions.Exit(campaign_command(**options))
+
+
+def environment_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what all commands that build environments have in common."""
+    options = (
+        click.option("engines", "--engine", multiple=True, metavar="NAME", help="Only this engine, or pattern."),
+        click.option("scenarios", "--scenario", multiple=True, metavar="S", help="Only this one: a name, a FILE.toml."),
+        click.option("probes", "--probe", multiple=True, metavar="P", help="Only this probe, or pattern."),
+        click.option("--bits", is_flag=True, help="Any bit counts, also within its bound."),
+        click.option("--full", is_flag=True, help="Every scenario of the catalogue."),
+        click.option("--python", metavar="X", help="A version (3.12) or a path. Default: the Python that runs this."),
+        click.option("--fresh", is_flag=True, help="Run again what was run before."),
+        click.option(
+            "--timeout", type=click.FloatRange(min=0, min_open=True), default=300.0, show_default=True,
+            help="Seconds a cell.",
+        ),
+        click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Frameworks side by side."),
+    )  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@cli.command()
+@click.argument("sides", nargs=-1, metavar="[OLD] [NEW]")
+@click.option("old", "--from", metavar="OLD", help="The old side.")
+@click.option("new", "--to", metavar="NEW", help="The new side.")
+@environment_options
+@click.option(
+    "form", "--format", default="terminal", show_default=True,
+    type=click.Choice(["terminal", "html", "markdown", "json"]),
+)  # fmt: skip
+@click.option("-o", "--output", type=FILE, metavar="FILE", help="Write here instead of to standard output.")
+@click.option("--out", type=FOLDER, metavar="DIR", help="Save both snapshots here: old.parquet, new.parquet.")
+def upgrade(sides: tuple[str, ...], **options: Any) -> None:
+    """Build two environments with uv, run the same in both, and report what changed in the gradients.
+
+    Each side is one or several packages ("jax==0.9.2", "tensorflow-cpu==2.20.0 keras==3.12.1"), a wheel, a
+    requirements or lock file, or . for the environment that this runs in, which is never changed.
+    """
+    from gradparity.reports.cli_upgrade import upgrade_command
+
+    raise click.exceptions.Exit(upgrade_command(sides, **options))
+
+
+@cli.command()
+@click.argument("package")
+@click.argument("good")
+@click.argument("bad")
+@environment_options
+@click.option("--quantity", metavar="Q", default="", help="Only this quantity: dW1, loss, value, d0, ...")
+def bisect(package: str, good: str, bad: str, **options: Any) -> None:
+    """Find the first release of PACKAGE after GOOD, up to BAD, whose verdicts changed, or values beyond rounding.
+
+    Exit codes: 0 found, or no release differs; 2 bad input; 3 a release at an end cannot be run.
+    """
+    from gradparity.reports.cli_releases import bisect_command
+
+    raise click.exceptions.Exit(bisect_command(package, good, bad, **options))
+
+
+@cli.command()
+@click.argument("package")
+@click.argument("range_", metavar="A..B")
+@environment_options
+@click.option(
+    "form", "--format", default="terminal", show_default=True, type=click.Choice(["terminal", "markdown", "json"])
+)
+@click.option("-o", "--output", type=FILE, metavar="FILE", help="Write here instead of to standard output.")
+def history(package: str, range_: str, **options: Any) -> None:
+    """Show every release of PACKAGE from A to B in one table: its verdicts, and what changed since the one before."""
+    from gradparity.reports.cli_releases import history_command
+
+    raise click.exceptions.Exit(history_command(package, range_, **options))
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from gradparity.reference.errors import InputError
-from gradparity.reports import github, junit, terminal
+from gradparity.reports import github, junit, markdown, terminal
 from gradparity.reports.cell import Cell
 from gradparity.reports.cli import INTERRUPTED, draw, emit, write_to
 from gradparity.reports.plan import Plan, plan, sources
@@ -112,12 +112,7 @@ def _report(results: Results, snapshot: Snapshot | None, out: Path | None, junit
             click.echo(f"Only results.jsonl is whole in {out}: {error.strerror}", err=True)
     if junit_file:
         write_to(junit_file, junit.render(results))
-    try:
-        github.append_summary(results)
-    except OSError as error:
-        click.echo(f"The job summary cannot be written: {error.strerror}", err=True)
     draw(lambda screen: terminal.show(results, screen))
     if out:
         emit(f"\nSaved in {out}\n")
-    if commands := github.error_commands(results):
-        emit("\n".join(commands) + "\n")
+    github.publish(lambda limit: markdown.render(results, limit), github.failures(results))

@@ -14,7 +14,7 @@ from gradparity.reference.problem import Array
 from gradparity.reference.verdict import Verdict
 from gradparity.reports.known import GONE, GREW
 from gradparity.reports.moved import Moved, changes, moved
-from gradparity.reports.snapshot import PRINTED, PROBE, ArrayKey, CellKey, CellRecord, Entry, Header, Snapshot
+from gradparity.reports.snapshot import PRINTED, PROBE, CellKey, CellRecord, Entry, Header, Snapshot
 
 
 class Drift(StrEnum):
@@ -102,15 +102,24 @@ class Comparison:
         counter = Counter(cell.drift for cell in self.cells)
         return {drift: counter[drift] for drift in WORST_FIRST if counter[drift]}
 
+    @property
+    def failed(self) -> list[CellDrift]:
+        """Return the cells that became wrong or changed beyond rounding, or did not finish."""
+        return self.of(*FAILING, Drift.INCOMPLETE)
+
     def of(self, *drifts: Drift) -> list[CellDrift]:
         """Return the cells of some kinds of drift."""
         return [cell for cell in self.cells if cell.drift in drifts]
 
+    @property
+    def bits_changed(self) -> list[CellDrift]:
+        """Return the cells in which a bit changed; those whose bits are not comparable are left out."""
+        return [cell for cell in self.of(*_WITH_BITS) if any(change.moved for change in cell.changes)]
+
     def exit_code(self, bits: bool = False) -> int:
         """Return 1 if something became wrong or changed beyond rounding, or with `bits` any bit changed; else 3 if a
         cell did not finish, or with `bits` bits are not comparable; else 0."""
-        bit_changed = any(c.moved for cell in self.cells if cell.drift in _WITH_BITS for c in cell.changes)
-        if self.of(*FAILING) or (bits and bit_changed):
+        if self.of(*FAILING) or (bits and self.bits_changed):
             return 1
         return 3 if self.of(Drift.INCOMPLETE) or (bits and self.of(Drift.NOT_COMPARABLE)) else 0
 
@@ -163,13 +172,12 @@ def _cell(
     ended = [f"{name}: {c.verdict}: {c.message}" for name, c in (("old", old), ("new", new)) if c.verdict in ENDED]
     if ended:
         return as_(Drift.INCOMPLETE, "; ".join(ended))
+    random = {name: _random(c) for name, c in (("old", old), ("new", new)) if _random(c)}
+    if random:
+        reasons = [f"two runs on the {name} side differ in {', '.join(found)}" for name, found in random.items()]
+        return as_(Drift.NOT_REPRODUCIBLE, "; ".join(reasons))
     changes_ = tuple(_changes(old, new, sides))
     cell = replace(as_(Drift.IDENTICAL), changes=changes_, first=_first(changes_), flags=_flags(old, new))
-    random = [name for name, c in (("old", old), ("new", new)) if any(e.reproducible is False for e in c.entries)]
-    if random:
-        return replace(
-            cell, drift=Drift.NOT_REPRODUCIBLE, reason=f"two runs on the {' and the '.join(random)} side differ"
-        )
     faults = [f for f in new.faults if f not in old.faults and GONE not in f]
     gone = [f for f in old.faults if f not in new.faults and GONE not in f]
     drifts = [c.drift for c in changes_]
@@ -181,6 +189,11 @@ def _cell(
     if worst is Drift.WITHIN and (elsewhere or old.inputs != new.inputs):
         worst = Drift.NOT_COMPARABLE
     return replace(cell, drift=worst, reason="; ".join(reasons))
+
+
+def _random(cell: CellRecord) -> list[str]:
+    """Return the quantities that came out differently in a second process."""
+    return list(dict.fromkeys(e.quantity for e in cell.entries if e.reproducible is False))
 
 
 def _first(changes_: tuple[Change, ...]) -> Change | None:
@@ -288,8 +301,3 @@ def _nearer(a: Entry, b: Entry, fine_a: Entry, fine_b: Entry) -> bool:
         was = changes(a.values.astype(np.float64), fine[0]) <= a.bounds
         now = changes(b.values.astype(np.float64), fine[1]) <= (b.bounds if b.bounds.size else a.bounds)
     return steady and bool(now.all()) and not bool(was.all())
-
-
-def array_key(change: Change) -> ArrayKey:
-    """Return program and quantity."""
-    return change.program, change.quantity

@@ -22,25 +22,26 @@ from gradparity.reports.results import Results
 
 def render(results: Results) -> str:
     """Return the page."""
-    environment = _environment()
+    return page(
+        "report.html.j2",
+        results=results,
+        view=html_view.View(results),
+        marks=html_marks,
+        story=story,
+        heat=heat,
+        plots=plots,
+        spreads=list(spread.spreads(results)),
+        agreements=agreement.agreements(results),
+        trainings=list(curves.trainings(results)),
+    )
+
+
+def page(template: str, **shown: Any) -> str:
+    """Return the page that `template` makes of what is `shown`, with style and script in it."""
     script = _source("report.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return str(
-        environment.get_template("report.html.j2").render(
-            results=results,
-            view=html_view.View(results),
-            marks=html_marks,
-            story=story,
-            heat=heat,
-            plots=plots,
-            spreads=list(spread.spreads(results)),
-            agreements=agreement.agreements(results),
-            trainings=list(curves.trainings(results)),
-            script=Markup(script),
-            style=Markup(_source("report.css")),
-            script_sha256=digest,
-        )
-    )
+    about = {"script": Markup(script), "style": Markup(_source("report.css")), "script_sha256": digest}
+    return str(_environment().get_template(template).render(**about, **shown))
 
 
 def _source(name: str) -> str:

@@ -43,7 +43,7 @@ def escape_log(text: str, lines: int = 12) -> str:
 
 def render(results: Results, limit: int | None = None) -> str:
     """Return the report; with `limit`, at most so many bytes, the last line saying what was cut off."""
-    text = _template().render(
+    text = template("report.md.j2").render(
         results=results,
         story=story,
         squares=heat.squares(results.cells),
@@ -92,8 +92,13 @@ def figure(x: float | None, style: str = ".2g") -> str:
     return "" if x is None else format(x, style)
 
 
+def template(name: str) -> Any:
+    """Return a template of this package; whatever it inserts is escaped."""
+    return _environment().get_template(name)
+
+
 @cache
-def _template() -> Any:
+def _environment() -> Any:
     import jinja2
 
     # Not jinja's own escaping, which knows nothing of Markdown: every value goes through one of the two filters.
@@ -111,7 +116,7 @@ def _template() -> Any:
         "square": _marked(short),
         "figure": _marked(figure),
     }
-    return environment.get_template("report.md.j2")
+    return environment
 
 
 class _Safe(str):

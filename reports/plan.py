@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -48,8 +49,9 @@ def plan(
     engines: Iterable[EngineLike] | None = None,
     dtypes: Sequence[str] | None = None,
     full: bool = False,
+    there: Callable[[registry.Engine], bool] = attrgetter("installed"),
 ) -> Plan:
-    """Resolve names, files and functions.
+    """Resolve names, files and functions; `there` says which engines can run where the plan is carried out.
 
     Raises InputError for a scenario, engine or dtype that does not exist or is malformed, and for a named engine that
     is not installed.
@@ -57,7 +59,7 @@ def plan(
     for dtype in dtypes or ():
         if dtype not in DTYPES:
             raise InputError(f"unknown dtype '{dtype}'{nearest(dtype, DTYPES)}; known: {', '.join(DTYPES)}")
-    names, functions, skipped, slow = _engines(engines, full)
+    names, functions, skipped, slow = _engines(engines, full, there)
     subjects, missing = [], {}
     for scenario in _scenarios(scenarios):
         for dtype in dtypes or scenario.dtypes:
@@ -108,19 +110,19 @@ def _resolved(item: ScenarioLike, known: Sequence[str]) -> list[Scenario]:
 
 
 def _engines(
-    wanted: Iterable[EngineLike] | None, full: bool
+    wanted: Iterable[EngineLike] | None, full: bool, is_there: Callable[[registry.Engine], bool]
 ) -> tuple[tuple[str, ...], dict[str, Function], dict[str, str], frozenset[str]]:
     if wanted is None:
         there = registry.engines()
-        skipped = {e.name: e.broken or f"needs {', '.join(e.missing)}: {e.install}" for e in there if not e.installed}
-        names = tuple(e.name for e in there if e.installed)
+        skipped = {e.name: e.broken or f"needs {', '.join(e.missing)}: {e.install}" for e in there if not is_there(e)}
+        names = tuple(e.name for e in there if is_there(e))
         return names, {}, skipped, frozenset(e.name for e in there if e.slow and not full)
     names_wanted: dict[str, None] = {}
     functions: dict[str, Function] = {}
     for item in wanted:
         if isinstance(item, str):
             for engine in registry.resolve(item):
-                if not engine.installed:
+                if not is_there(engine):
                     reason = engine.broken or f"needs {', '.join(engine.missing)}; {engine.install}"
                     raise InputError(f"engine '{engine.name}' is not installed: {reason}")
                 names_wanted[engine.name] = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import groupby
 from math import prod
@@ -14,7 +15,8 @@ import numpy as np
 
 from gradparity.adapters.loop import Item
 from gradparity.adapters.outcome import Chunk, Task
-from gradparity.adapters.pool import Pool
+from gradparity.adapters.pool import Pool, cores
+from gradparity.adapters.registry import find
 from gradparity.reference.expected import quantity_shapes
 from gradparity.reference.judge import PLAIN, PROBED
 from gradparity.reference.problem import Array, Problem
@@ -71,19 +73,34 @@ def record(
         on_cell(cell)
 
     def pool() -> Pool:
-        return Pool(side.python, jobs, timeout)
+        return Pool(side.python, jobs, timeout, side.pythonpath)
 
-    with pool() as workers:
+    again: Digests = {}
+
+    def first(workers: Pool) -> None:
         execute(chosen, finished, pool=workers, watching=watching)
         if operations:
             operations.run(workers, cells.append)
-    again: Digests = {}
-    if twice:
-        with pool() as workers:
-            tasks = [Task(s.problem, engine) for s, engine in chosen.cells if engine not in chosen.functions]
-            repeat(workers, tasks, again, on_repeated)
-            if operations:
-                operations.digests(workers, lambda key, digests: again.update({key: dict(digests)}))
+
+    def second(workers: Pool) -> None:
+        tasks = [Task(s.problem, engine) for s, engine in chosen.cells if engine not in chosen.functions]
+        repeat(workers, tasks, again, on_repeated)
+        if operations:
+            operations.digests(workers, lambda key, digests: again.update({key: dict(digests)}))
+
+    families = {find(engine).family for engine in chosen.engines}
+    with pool() as workers, pool() as others, ThreadPoolExecutor(1) as thread:
+        try:
+            # Both at once where there are cores that the first run leaves idle.
+            beside = thread.submit(second, others) if twice and 2 * len(families) <= (jobs or cores()) else None
+            first(workers)
+            if beside:
+                beside.result()
+            elif twice:
+                second(others)
+        except BaseException:
+            others.close()
+            raise
     # Families finish as they please; a snapshot has the order of the plan, probes last.
     order = {(s.scenario.name, s.problem.dtype, engine): at for at, (s, engine) in enumerate(chosen.cells)}
     cells.sort(key=lambda cell: order.get(cell.key[1:], len(order)))

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import platform
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import metadata
-from pathlib import Path
+from typing import Any
 
 from packaging.utils import canonicalize_name
 
+from gradparity.adapters.facts import facts
 from gradparity.adapters.process import environment
-from gradparity.reports.results import cpu_model
 
 NUMERIC = (
     "numpy", "scipy", "tensorflow", "keras", "torch", "jax", "jaxlib", "tf-nightly", "intel-tensorflow", "ml-dtypes",
@@ -22,16 +20,11 @@ NUMERIC = (
 """Distributions that touch the numbers; with a hyphen after it, each also begins the names of others."""
 
 PREFIXES = (
-    "OMP_", "KMP_", "MKL_", "OPENBLAS_", "BLIS_", "VECLIB_", "GOTO_", "NPROC", "NPY_", "XLA_", "TF_", "JAX_", "TORCH_",
+    "OMP_", "KMP_", "MKL_", "OPENBLAS_", "BLIS_", "VECLIB_", "GOTO_", "NPROC", "NPY_", "XLA_", "TF_NUM_", "TF_ENABLE_",
+    "TF_XLA", "TF_DISABLE_", "TF_DETERMINISTIC_", "TF_CUDNN_", "TF_MKL_", "TF_ONEDNN_", "JAX_", "TORCH_",
     "PYTORCH_", "ATEN_", "KERAS_", "ONEDNN_", "DNNL_", "NVIDIA_TF32", "GLIBC_TUNABLES", "CUDA_VISIBLE",
 )  # fmt: skip
 """What the names of environment variables begin with that touch the numbers, or the number of threads."""
-
-
-INSTRUCTIONS = (
-    "sse", "ssse", "avx", "fma", "f16c", "amx", "asimd", "neon", "sve", "fphp", "bf16", "i8mm", "vfp"
-)  # fmt: skip
-"""What Linux's names of instruction sets begin with that arithmetic may use."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +42,14 @@ class Side:
     distributions: Mapping[str, str] = field(default_factory=dict)
     cpu: str = ""
     features: tuple[str, ...] = ()
+    blas: str = ""
+    """Name and version of the BLAS that NumPy was built with."""
 
     @property
     def numeric(self) -> dict[str, str]:
         """Return the distributions that touch the numbers."""
         found = {name: v for name, v in self.distributions.items() if _numeric(canonicalize_name(name))}
-        return dict(sorted(found.items()))
+        return dict(sorted(found.items())) | ({"BLAS": self.blas} if self.blas else {})
 
 
 def _numeric(name: str) -> bool:
@@ -63,22 +58,12 @@ def _numeric(name: str) -> bool:
 
 def here() -> Side:
     """Return the environment that this process runs in."""
-    return Side(
-        python=sys.executable,
-        version=platform.python_version(),
-        platform=platform.platform(),
-        distributions={d.name: d.version for d in metadata.distributions() if d.name},
-        cpu=cpu_model(),
-        features=cpu_features(),
-    )
+    return there(sys.executable, "", facts())
 
 
-def cpu_features() -> tuple[str, ...]:
-    """Return the instruction sets for arithmetic that this machine has, as Linux names them; elsewhere none."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.is_file() else []
-    named = [line.partition(":")[2].split() for line in lines if line.startswith(("flags", "Features"))]
-    return tuple(sorted(flag for flag in named[0] if flag.startswith(INSTRUCTIONS))) if named else ()
+def there(python: str, pythonpath: str, found: Mapping[str, Any]) -> Side:
+    """Return the environment of `python`, of which `gradparity.adapters.facts` has `found` this."""
+    return Side(python, pythonpath, **{**found, "features": tuple(found["features"])})
 
 
 def variables() -> dict[str, str]:

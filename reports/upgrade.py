@@ -1,0 +1,86 @@
+"""Two environments, built, run and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from gradparity.reference.errors import InputError
+from gradparity.reports.drift import Comparison, compare
+from gradparity.reports.environments import Environment, current
+from gradparity.reports.lock import Lock
+from gradparity.reports.snapshot import Snapshot
+from gradparity.reports.wanted import Wanted, concerned
+from gradparity.reports.workshop import Workshop
+
+
+@dataclass(frozen=True)
+class Upgrade:
+    """What changed from one environment to the other. `packages` says which versions differ; `notes` what was decided.
+
+    `broken` holds the engines that ran on one side only, since on the other their framework cannot be imported, with
+    the last lines of the attempt.
+    """
+
+    old: Snapshot
+    new: Snapshot
+    comparison: Comparison
+    packages: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    broken: Mapping[str, str] = ()  # type: ignore[assignment]
+
+    def exit_code(self, bits: bool = False) -> int:
+        """Return that of the comparison, or 3 where nothing is wrong but engines are broken on one side."""
+        return self.comparison.exit_code(bits) or (3 if self.broken else 0)
+
+
+def upgrade(old: Wanted, new: Wanted, shop: Workshop) -> Upgrade:
+    """Compare two sides. The new one is installed while the old one runs.
+
+    Raises `InputError` for sides that cannot be compared, `Unbuildable` where one cannot be had.
+    """
+    if old.current and new.current:
+        raise InputError("both sides are this environment: name what it is to be compared with")
+    here = current()
+    first = None if old.current else shop.resolve(old, here.side.distributions if new.current else None)
+    pins = first.pins if first else dict(here.side.distributions)
+    # What is installed here may be newer than anything that is named.
+    second = None if new.current else shop.resolve(new, pins, dated=not old.current)
+    later_pins = second.pins if second else dict(here.side.distributions)
+    engines = shop.selection.shared(concerned((old, new)), pins, later_pins)
+    shop.selection.plan(engines)
+
+    def built(side: Wanted, lock: Lock | None) -> Environment:
+        return shop.build(side, lock) if lock else here
+
+    with ThreadPoolExecutor(1) as background:
+        try:
+            before = built(old, first)
+            building = background.submit(built, new, second)
+            ran = shop.run(old, before, engines)
+            after = building.result()
+            ran_too = shop.run(new, after, engines)
+        except BaseException:
+            shop.uv.stop()
+            raise
+    broken = {
+        f"{name} in {side.text}": log for side, e in ((old, before), (new, after)) for name, log in e.failed.items()
+    }
+    notes = [f"{side.text}: {note}" for side, lock in ((old, first), (new, second)) if lock for note in lock.notes]
+    ran, ran_too = _common(ran, ran_too), _common(ran_too, ran)
+    return Upgrade(ran, ran_too, compare(ran, ran_too), tuple(differences(pins, later_pins)), tuple(notes), broken)
+
+
+def _common(snapshot: Snapshot, other: Snapshot) -> Snapshot:
+    """Return the part of `snapshot` on engines that ran in both."""
+    there = {cell.engine for cell in other.cells}
+    return replace(snapshot, cells=tuple(cell for cell in snapshot.cells if cell.engine in there))
+
+
+def differences(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
+    """Yield the packages that `new` has at another version, or that only one of them has."""
+    for name in sorted({*old, *new}):
+        was, now = old.get(name, "none"), new.get(name, "none")
+        if was != now:
+            yield f"{name} {was} → {now}"

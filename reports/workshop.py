@@ -1,0 +1,80 @@
+"""What the commands that compare environments have in common: resolve, build, run, with progress, until stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from gradparity.adapters.registry import find
+from gradparity.reports import interpreter
+from gradparity.reports.environments import Environment, build
+from gradparity.reports.interpreter import Interpreter
+from gradparity.reports.lock import Lock, resolve
+from gradparity.reports.measure import measured
+from gradparity.reports.selection import Selection
+from gradparity.reports.snapshot import Snapshot
+from gradparity.reports.steps import Steps
+from gradparity.reports.unbuildable import Stage, Unbuildable
+from gradparity.reports.uv import Uv
+from gradparity.reports.wanted import Wanted
+
+
+@dataclass
+class Workshop:
+    """A context manager: when it is left early, whatever it has started is ended. `python` is a version or a path.
+
+    `timeout` is in seconds a cell; `jobs` is how many families run side by side; `fresh` does not use kept results.
+    """
+
+    selection: Selection
+    python: str | None = None
+    timeout: float = 300.0
+    jobs: int | None = None
+    fresh: bool = False
+    uv: Uv = field(default_factory=Uv)
+    steps: Steps = field(default_factory=Steps)
+
+    def __enter__(self) -> Self:
+        self.steps.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.uv.stop()
+        self.steps.__exit__(kind, value, trace)
+
+    def interpreter(self) -> Interpreter:
+        """Return the Python that environments are built on."""
+        return interpreter.find(self.python, self.uv)
+
+    def resolve(self, side: Wanted, like: Mapping[str, str] | None = None, *, dated: bool = True) -> Lock:
+        """Return the lock of `side`; see `gradparity.reports.lock.resolve`."""
+        with self.steps.step(f"resolving {side.text}"):
+            return resolve(side, self.uv, self.python, like, dated=dated)
+
+    def build(self, side: Wanted, lock: Lock) -> Environment:
+        """Return the environment of `lock`; see `gradparity.reports.environments.build`."""
+        with self.steps.step(f"preparing {side.text}") as step:
+            return build(lock, self.uv, step.now)
+
+    def run(self, side: Wanted, environment: Environment, engines: Sequence[str]) -> Snapshot:
+        """Return what `engines` compute in `environment`.
+
+        Raises `Unbuildable` where the framework of none of them can be imported.
+        """
+        usable = [name for name in engines if environment.has(find(name))]
+        if not usable:
+            broken, log = next(iter(environment.failed.items()), ("what was named", ""))
+            raise Unbuildable(Stage.IMPORT, f"{broken} cannot be imported in the environment of {side.text}", log)
+        return measured(
+            environment,
+            self.selection,
+            usable,
+            timeout=self.timeout,
+            jobs=self.jobs,
+            fresh=self.fresh,
+            step=lambda total: self.steps.step(f"running {side.text}", total),
+        )
