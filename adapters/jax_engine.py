@@ -79,7 +79,7 @@ class Jax:
         """Return ``(params, X, Y) -> (params, loss, gradients)``."""
         loss, learning_rate = self.loss(network), network.learning_rate
         value_and_grad = self.jax.value_and_grad(lambda params, X, Y: loss(params, None, X, Y)[0])
-        tree_map = self.jax.tree.map
+        tree_map = self.jax.tree_util.tree_map
 
         def step(params: Pairs, X: JaxArray, Y: JaxArray) -> tuple[Pairs, JaxArray, Pairs]:
             value, gradients = value_and_grad(params, X, Y)

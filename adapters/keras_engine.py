@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from gradparity.adapters.keras_api import keras
 from gradparity.adapters.keras_layers import activations, classes, compiled, dense, set_dtype
 from gradparity.adapters.protocol import Adapter, Network, Pairs, PlainProgram, Probe, Update
 from gradparity.adapters.tensorflow_engine import from_environ, tensorflow, tensorflow_environment
@@ -29,11 +30,9 @@ class _Plain(PlainProgram):
     """`Sequential` of `Dense` and activation layers under SGD."""
 
     def __init__(self, network: Network, weights: Pairs) -> None:
-        import keras
-
         set_dtype(network.dtype)
         self._network = network
-        parts = [keras.Input(shape=(network.inputs,))]
+        parts = [keras().Input(shape=(network.inputs,))]
         for layer in network.layers:
             parts += [dense(layer), activations()[layer.activation](layer)]
         self._model, self._optimizer = compiled(parts, network, network.learning_rate)
@@ -49,15 +48,12 @@ class _Plain(PlainProgram):
 
     def step(self, X: Array, Y: Array) -> tuple[Any, Pairs]:
         set_dtype(self._network.dtype)
-        loss = self._model.train_on_batch(X, Y)
-        return np.asarray(loss, X.dtype), self._gradients()
+        return _loss_of_batch(self._model, X, Y), self._gradients()
 
     def train(self, batches: Sequence[tuple[Array, Array]]) -> Iterator[Update]:
         return self._fit(batches) if uses_fit(self._network) else super().train(batches)
 
     def _fit(self, batches: Sequence[tuple[Array, Array]]) -> Iterator[Update]:
-        import keras
-
         updates: list[Update] = []
 
         def record(epoch: int, logs: Mapping[str, Any]) -> None:
@@ -65,7 +61,7 @@ class _Plain(PlainProgram):
 
         set_dtype(self._network.dtype)
         X, Y = batches[0]
-        recorder = keras.callbacks.LambdaCallback(on_epoch_end=record)
+        recorder = keras().callbacks.LambdaCallback(on_epoch_end=record)
         self._model.fit(**_training_data(X, Y), epochs=len(batches), shuffle=False, verbose=0, callbacks=[recorder])
         yield from updates
 
@@ -82,9 +78,7 @@ def _training_data(X: Array, Y: Array) -> dict[str, Any]:
     On TensorFlow a `tf.data.Dataset`: from arrays Keras would build a new input pipeline for every epoch, which
     takes ten times as long as the epoch.
     """
-    import keras
-
-    if keras.backend.backend() == "tensorflow":
+    if keras().backend.backend() == "tensorflow":
         return {"x": tensorflow().data.Dataset.from_tensor_slices((X, Y)).batch(len(X))}
     return {"x": X, "y": Y, "batch_size": len(X)}
 
@@ -93,10 +87,8 @@ class _Probed:
     """The plain model with a `Tap` behind every `Dense` and every activation, for batches of `m` samples."""
 
     def __init__(self, network: Network, m: int) -> None:
-        import keras
-
         self._dense, self._taps = [], []
-        parts = [keras.Input(batch_shape=(m, network.inputs))]
+        parts = [keras().Input((network.inputs,), m)]
         for l, layer in enumerate(network.layers, start=1):
             at_Z, at_A = classes().Tap(True), classes().Tap(l < len(network.layers) or not _finds_logits(network))
             self._dense.append(dense(layer))
@@ -112,7 +104,7 @@ class _Probed:
             layer.bias.assign(b)
         for zero in self._zeros:
             zero.assign(np.zeros(zero.shape, X.dtype))
-        seen: dict[str, Any] = {"loss": np.asarray(self._model.train_on_batch(X, Y), X.dtype)}
+        seen: dict[str, Any] = {"loss": _loss_of_batch(self._model, X, Y)}
         gradient = self._optimizer.gradient
         for l, (layer, (at_Z, at_A)) in enumerate(zip(self._dense, self._taps, strict=True), start=1):
             seen |= {f"Z{l}": at_Z.seen.numpy(), f"A{l}": at_A.seen.numpy(), f"delta{l}": gradient(at_Z.zero)}
@@ -122,11 +114,16 @@ class _Probed:
         return seen
 
 
+def _loss_of_batch(model: Any, X: Array, Y: Array) -> Array:
+    """Make one update and return the loss before it."""
+    # Else Keras 3 returns the mean over all batches so far, in most of its releases.
+    model.reset_metrics()
+    return np.asarray(model.train_on_batch(X, Y), X.dtype)
+
+
 def _finds_logits(network: Network) -> bool:
     """Say whether Keras takes the loss from the logits behind the output, which an added zero would hide."""
-    import keras
-
-    return keras.backend.backend() == "tensorflow" and network.loss.name in ("bce", "cce")
+    return keras().backend.backend() == "tensorflow" and network.loss.name in ("bce", "cce")
 
 
 class _Keras:
@@ -136,12 +133,10 @@ class _Keras:
         if variant not in _BACKENDS:
             raise InputError(f"keras has no backend '{variant}'; choose one of {', '.join(_BACKENDS)}")
         self._describe_backend = _BACKENDS[variant]()
-        import keras
-
-        if keras.backend.backend() != variant:
+        if keras().backend.backend() != variant:
             raise RuntimeError(
                 f"keras:{variant} needs a process with KERAS_BACKEND={variant} in its environment before Keras is "
-                f"imported; this one runs Keras on {keras.backend.backend()}"
+                f"imported; this one runs Keras on {keras().backend.backend()}"
             )
         self._jit_compile = "not compiled yet"
 
@@ -162,14 +157,12 @@ class _Keras:
         return probe
 
     def environment(self) -> Mapping[str, str]:
-        import keras
-
         return self._describe_backend() | {
-            "keras": keras.__version__,
+            "keras": keras().__version__,
             "numpy": np.__version__,
-            "keras_backend": keras.backend.backend(),
+            "keras_backend": keras().backend.backend(),
             "jit_compile": self._jit_compile,
-            "epsilon": repr(keras.config.epsilon()),
+            "epsilon": repr(keras().backend.epsilon()),
         }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
+from gradparity.adapters.keras_api import keras, ops
 from gradparity.adapters.protocol import Network
 from gradparity.reference.problem import Layer
 
@@ -14,12 +15,12 @@ from gradparity.reference.problem import Layer
 @functools.cache
 def activations() -> Mapping[str, Callable[[Layer], Any]]:
     """Return the standard Keras layer of each activation."""
-    from keras import layers
-
+    layers = keras().layers
     return {
         "linear": lambda _: layers.Activation("linear"),
         "relu": lambda _: layers.Activation("relu"),
-        "leaky_relu": lambda layer: layers.LeakyReLU(negative_slope=layer.slope),
+        # By position: Keras 2 calls it alpha, Keras 3 negative_slope.
+        "leaky_relu": lambda layer: layers.LeakyReLU(layer.slope),
         "sigmoid": lambda _: layers.Activation("sigmoid"),
         "tanh": lambda _: layers.Activation("tanh"),
         "softmax": lambda _: layers.Activation("softmax"),
@@ -29,8 +30,7 @@ def activations() -> Mapping[str, Callable[[Layer], Any]]:
 @functools.cache
 def _standard_losses() -> Mapping[str, Callable[..., Any]]:
     """Keras' own losses. Cross-entropy over classes sums over the outputs, the others mean over them."""
-    from keras import losses
-
+    losses = keras().losses
     return {
         "bce": losses.BinaryCrossentropy,
         "bce_logits": functools.partial(losses.BinaryCrossentropy, from_logits=True),
@@ -43,13 +43,11 @@ def _standard_losses() -> Mapping[str, Callable[..., Any]]:
 @functools.cache
 def _terms() -> Mapping[str, Callable[[Any, Any], Any]]:
     """Loss terms ``(m, n_L)`` written with `keras.ops`, for the reductions that Keras' own losses do not have."""
-    from keras import ops
-
     return {
-        "bce": ops.binary_crossentropy,
-        "bce_logits": functools.partial(ops.binary_crossentropy, from_logits=True),
-        "squared_error": lambda Y, A: ops.square(A - Y),
-        "half_squared_error": lambda Y, A: ops.square(A - Y) / 2,
+        "bce": ops().binary_crossentropy,
+        "bce_logits": functools.partial(ops().binary_crossentropy, from_logits=True),
+        "squared_error": lambda Y, A: ops().square(A - Y),
+        "half_squared_error": lambda Y, A: ops().square(A - Y) / 2,
     }
 
 
@@ -66,41 +64,49 @@ def loss_of(network: Network) -> Any:
 @functools.cache
 def classes() -> SimpleNamespace:
     """Return the Keras subclasses ``OwnLoss``, ``RecordingSGD`` and ``Tap``; made here, for Keras is imported late."""
-    import keras
-    from keras import ops
-
-    class OwnLoss(keras.losses.Loss):  # type: ignore[misc]
+    class OwnLoss(keras().losses.Loss):  # type: ignore[misc]
         """Sum or mean over the outputs; Keras reduces over the samples."""
 
         def __init__(self, terms: Callable[[Any, Any], Any], outputs: str, reduction: str) -> None:
             super().__init__(reduction=reduction)
             self.terms = terms
-            self.over_outputs = {"mean": ops.mean, "sum": ops.sum}[outputs]
+            self.over_outputs = {"mean": ops().mean, "sum": ops().sum}[outputs]
 
         def call(self, Y: Any, A: Any) -> Any:
             return self.over_outputs(self.terms(Y, A), axis=-1)
 
     # The torch backend replaces `keras.optimizers.SGD(…)` by a class of its own, but not in a subclass.
-    users_sgd: Any = type(keras.optimizers.SGD())
+    users_sgd: Any = type(keras().optimizers.SGD())
 
     class RecordingSGD(users_sgd):  # type: ignore[misc]
         """Keras' SGD. It keeps the gradient of every variable in a slot, as it would keep a momentum."""
 
+        slots: Mapping[int, Any] = {}
+
         def build(self, variables: Any) -> None:
-            if self.built:
-                return
             super().build(variables)
-            self.slots = [self.add_variable_from_reference(reference_variable=v, name="gradient") for v in variables]
+            if not self.slots:
+                self.slots = {id(v): self.add_variable_from_reference(v, "gradient") for v in variables}
 
         def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+            """Apply the gradients, as Keras 3 does on every backend."""
             super().apply(grads, trainable_variables)
-            for slot, gradient in zip(self.slots, grads, strict=True):
+            self.keep(grads)
+
+        def aggregate_gradients(self, grads_and_vars: Any) -> Any:
+            """Sum the gradients over devices, as Keras 2 does before it applies them."""
+            aggregated = super().aggregate_gradients(grads_and_vars)
+            self.keep([gradient for gradient, _ in aggregated])
+            return aggregated
+
+        def keep(self, grads: Any) -> None:
+            for slot, gradient in zip(self.slots.values(), grads):  # noqa: B905 (AutoGraph's zip has no strict)
                 slot.assign(gradient)
 
         def gradient(self, variable: Any) -> Any:
-            return self.slots[self._get_variable_index(variable)].numpy()
+            return self.slots[id(variable)].numpy()
 
-    class Tap(keras.layers.Layer):  # type: ignore[misc]
+    class Tap(keras().layers.Layer):  # type: ignore[misc]
         """Keep what passes, and add a zero weight of its shape, whose gradient is that of what passes.
 
         Without the zero (`adds_zero` false) the tensor itself is handed on: Keras on TensorFlow finds the logits
@@ -118,7 +124,7 @@ def classes() -> SimpleNamespace:
 
         def call(self, x: Any) -> Any:
             # The backend's own addition: `keras.ops` may round a float64 to float32 on torch and JAX.
-            y = x + self.zero.value if self.adds_zero else x
+            y = x + ops().convert_to_tensor(self.zero) if self.adds_zero else x
             self.seen.assign(y)
             return y
 
@@ -131,11 +137,9 @@ def set_dtype(dtype: str) -> None:
     Both are needed: the policy is fixed by the first layer that is made and does not follow floatx, and with
     ``Dense(dtype="float64")`` alone the learning rate 0.1 stays rounded to float32, 1.5e-8 off.
     """
-    import keras
-
-    keras.config.set_floatx(dtype)
-    keras.config.set_dtype_policy(dtype)
-    if keras.backend.backend() == "jax":
+    keras().backend.set_floatx(dtype)
+    keras().mixed_precision.set_global_policy(dtype)
+    if keras().backend.backend() == "jax":
         import jax
 
         jax.config.update("jax_enable_x64", dtype == "float64")
@@ -143,17 +147,13 @@ def set_dtype(dtype: str) -> None:
 
 def dense(layer: Layer) -> Any:
     """Return the `Dense` layer of a scenario's layer, without its activation."""
-    import keras
-
     # The scenario's weights are loaded at once: drawing random ones first costs a second a model on JAX.
-    return keras.layers.Dense(layer.units, kernel_initializer="zeros")
+    return keras().layers.Dense(layer.units, kernel_initializer="zeros")
 
 
 def compiled(parts: list[Any], network: Network, learning_rate: float) -> tuple[Any, Any]:
     """Return the model of both programs and its optimizer."""
-    import keras
-
-    model = keras.Sequential(parts)
+    model = keras().Sequential(parts)
     optimizer = classes().RecordingSGD(learning_rate=learning_rate)
     model.compile(optimizer=optimizer, loss=loss_of(network))
     # Else TensorFlow traces the first step twice, for the optimizer makes its variables in it.

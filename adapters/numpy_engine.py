@@ -29,12 +29,21 @@ class NumPyAdapter:
 
     def environment(self) -> Mapping[str, str]:
         """Return the version of NumPy and its BLAS."""
-        blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
         return {
             "numpy": np.__version__,
-            "blas": f"{blas.get('name')} {blas.get('version')}",
+            "blas": _blas(),
             "device": f"cpu ({platform.machine()})",
         }
+
+
+def _blas() -> str:
+    """Return name and version; of NumPy before 1.25, the names of the libraries, for it records no version."""
+    try:
+        blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    except TypeError:
+        info = np.__config__.get_info("blas_ilp64_opt")  # type: ignore[attr-defined]
+        return " ".join(dict.fromkeys(info.get("libraries", ("unknown",))))
+    return f"{blas.get('name')} {blas.get('version')}"
 
 
 def adapter(variant: str) -> NumPyAdapter:

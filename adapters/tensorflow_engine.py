@@ -125,10 +125,13 @@ class _Tensorflow:
 
     def __init__(self, variant: str) -> None:
         tf = tensorflow()
+        # The steps branch on no tensor, so that AutoGraph would rewrite nothing; and in TensorFlow 2.12 its `zip` takes
+        # no `strict`.
+        traced = functools.partial(tf.function, autograph=False)
         compilers: dict[str, Callable[[Step], Step]] = {
             "": lambda step: step,
-            "function": tf.function,
-            "xla": functools.partial(tf.function, jit_compile=True),
+            "function": traced,
+            "xla": functools.partial(traced, jit_compile=True),
         }
         if variant not in compilers:
             raise InputError(f"tensorflow has no variant '{variant}'; choose one of {sorted(compilers)}")
