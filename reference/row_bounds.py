@@ -71,8 +71,9 @@ def update_bound(r: Rounding, learning_rate: float, value: Array, w: Ball, dw: B
     eta = abs(learning_rate)
     inherited = add(w.rad, mul(eta, dw.rad))
     change = magnitude(dw.mid)
-    step = 3 * r.u * eta * np.asarray(add(change, dw.rad))
-    local = (1 + r.u) * step + r.u * np.asarray(add(magnitude(value), inherited)) + r.omega
+    local = r.u * np.asarray(add(magnitude(value), inherited))
+    local += (1 + r.u) * 3 * r.u * eta * np.asarray(add(change, dw.rad))
+    local += r.omega
     local = np.asarray(add(local, mul(eta, r.flushed(change))))
     error = rounded(r, local, inherited, add(w.var, mul(eta * eta, dw.var)))
     return Error(overflowing(r, magnitude(w.mid) + eta * change, np.asarray(error.rad)), error.var)
