@@ -94,6 +94,11 @@ class Rounding:
         """Return the floor ω = 4·tiny for results that are subnormal, or flushed to zero."""
         return 4.0 * self.tiny
 
+    @property
+    def overflow(self) -> float:
+        """Return the size of terms above which their sum may overflow in some order."""
+        return self.largest / 1.001
+
     def gamma(self, n: float) -> float:
         """Return ``γ_n = nu/(1−nu)``: n roundings in any order, fused or not; infinite once ``nu ≥ 1``."""
         nu = n * self.u
@@ -178,15 +183,23 @@ def product_bound(
     p, q, n = _absolute(P.mid), _absolute(Q.mid), P.mid.shape[-1]
     beta = 0.0 if bias is None else magnitude(bias.mid)
     inherited = add(times(p, Q.rad), times(P.rad, q), times(P.rad, Q.rad), 0.0 if bias is None else bias.rad)
-    size = mid.size if isinstance(mid, Unevaluated) else None
-    S = np.asarray(add(coarse.product(p, q) if size is None else size, beta, inherited))
+    S = mid.size if isinstance(mid, Unevaluated) and mid.size is not None else coarse.product(p, q)
+    for term in (beta, inherited):
+        if not is_zero(term):
+            S += term
+    smallest, largest = S.min(initial=np.inf), S.max(initial=0.0)
+    zero = None if smallest > 0.0 else (S == 0.0) & ~_underflowing(r, add(p, P.rad), add(q, Q.rad))
+    unknown = None if largest <= r.overflow else S > r.overflow
     floor = add((n + 1) * r.omega, times(p, r.flushed(q)), times(r.flushed(p), q))
-    gamma = r.gamma(n + extra)
-    rad = gamma * S
-    rad += floor
-    rad = np.asarray(add(rad, inherited))
-    if not (smallest := S.min(initial=np.inf)) > 0.0:
-        rad = np.where((S == 0.0) & ~_underflowing(r, add(p, P.rad), add(q, Q.rad)), 0.0, rad)
+    rad = S
+    rad *= r.gamma(n + extra)
+    for term in (floor, inherited):
+        if not is_zero(term):
+            rad += term
+    if zero is not None:
+        rad[zero] = 0.0
+    if unknown is not None:
+        rad[unknown] = np.inf
 
     @cache
     def variance() -> Array:
@@ -198,7 +211,7 @@ def product_bound(
         return np.asarray(add(r.u**2 * (n + extra) * squares, floored, inherited_var))
 
     screen = _screen(r, n + extra, n + 1, floor, smallest) if is_zero(inherited) else 0.0
-    return Error(overflowing(r, S, rad), variance, screen)
+    return Error(rad, variance, screen)
 
 
 def _screen(r: Rounding, roundings: int, terms: int, floor: Array | float, smallest: float) -> float:
@@ -244,8 +257,7 @@ def sum_bound(r: Rounding, x: Ball, extra: int, mid: Array | Unevaluated) -> Err
 
 def overflowing(r: Rounding, S: Array, rad: Array) -> Array:
     """Return `rad`, infinite where a partial sum may exceed the largest finite number."""
-    limit = r.largest / 1.001
-    return rad if S.max(initial=0.0) <= limit else np.where(limit < S, np.inf, rad)
+    return rad if S.max(initial=0.0) <= r.overflow else np.where(S > r.overflow, np.inf, rad)
 
 
 def rounded(r: Rounding, local: Array | float, inherited: Array | float, inherited_var: Array | float) -> Error:

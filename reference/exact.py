@@ -33,7 +33,7 @@ class Unevaluated:
     hi: Array
     lo: Array
     size: Array | None = None
-    """At least ``|A||B|``, as `coarse.product` gives it, where this came of a product and that was needed."""
+    """At least ``|A||B|``, from `coarse.product`, where that was needed; the bound of the product may overwrite it."""
 
     def __add__(self, x: Array) -> Unevaluated:
         """Add x without rounding what matters (TwoSum: Higham 2002, section 4.3)."""
