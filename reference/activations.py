@@ -111,9 +111,10 @@ def _relu_slack(r: Rounding, z: Ball, a: Ball, slope: float) -> Slack:
     """Return the jump of f′ where the sign of z is open: within its radius of 0, or subnormal (flushed by some)."""
     # No multiple of u, so that nothing else makes up for the rounding of the radii that come from it.
     distance, jump = magnitude(z.mid), abs(1.0 - slope) * (1.0 + 2.0**-30)
-    open_sign = (distance < r.tiny) & (distance > 0.0)
+    subnormal = r.subnormal(distance)
+    open_sign = np.asarray(False) if subnormal is None else subnormal
     if not z.exact:
-        open_sign |= (distance <= z.rad) & (z.rad > 0.0)
+        open_sign = open_sign | ((distance <= z.rad) & (z.rad > 0.0))
     own: Array | float = np.where((z.mid > 0) & ~open_sign, 0.0, r.gamma(3) * abs(slope)) if slope else 0.0
     if z.exact:
         return Slack(jump * open_sign if open_sign.any() else 0.0, 0.0, own)

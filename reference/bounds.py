@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradparity.reference import coarse
+from gradparity.reference.exact import Unevaluated
 from gradparity.reference.problem import Array
 
 ULP_ALLOWANCE: dict[str, dict[str, float]] = {
@@ -93,6 +94,11 @@ class Rounding:
         """Return the floor ω = 4·tiny for results that are subnormal, or flushed to zero."""
         return 4.0 * self.tiny
 
+    @property
+    def overflow(self) -> float:
+        """Return the size of terms above which their sum may overflow in some order."""
+        return self.largest / 1.001
+
     def gamma(self, n: float) -> float:
         """Return ``γ_n = nu/(1−nu)``: n roundings in any order, fused or not; infinite once ``nu ≥ 1``."""
         nu = n * self.u
@@ -102,10 +108,18 @@ class Rounding:
         """Return ``τ = 2Ku``: the relative error that the allowance of K ULP of `function` amounts to."""
         return 2.0 * ULP_ALLOWANCE[function][self.dtype] * self.u
 
+    def subnormal(self, x: Array) -> Array | None:
+        """Return where ``x ≥ 0`` is subnormal; None if nowhere."""
+        if x.min(initial=np.inf) >= self.tiny:
+            return None
+        subnormal = x < self.tiny
+        subnormal &= x > 0.0
+        return subnormal if subnormal.any() else None
+
     def flushed(self, x: Array) -> Array | float:
         """Return ``sub(x)`` for ``x ≥ 0``: x where it is subnormal, else 0. Some engines read those elements as 0."""
-        subnormal = (x < self.tiny) & (x > 0.0)
-        return np.where(subnormal, x, 0.0) if subnormal.any() else 0.0
+        subnormal = self.subnormal(x)
+        return 0.0 if subnormal is None else np.where(subnormal, x, 0.0)
 
 
 @cache
@@ -121,7 +135,8 @@ def rounding(dtype: str) -> Rounding:
 
 def magnitude(x: Array) -> Array:
     """Return |x| in float64, in which all bounds are computed."""
-    return np.abs(x.astype(np.float64, copy=False))
+    own = x.astype(np.float64, copy=False)
+    return np.abs(own, out=None if own is x else own)
 
 
 def _absolute(x: Array) -> Array:
@@ -157,7 +172,9 @@ def times(x: Array | float, y: Array | float) -> Array | float:
     return np.matmul(x, y)
 
 
-def product_bound(r: Rounding, P: Ball, Q: Ball, extra: int, mid: Array, bias: Ball | None = None) -> Error:
+def product_bound(
+    r: Rounding, P: Ball, Q: Ball, extra: int, mid: Array | Unevaluated, bias: Ball | None = None
+) -> Error:
     """Bound ``P Q (+ bias)`` for inner length n: ``γ_{n+extra} S + (n+1)ω + |P|·sub(Q) + sub(P)·|Q|``, 0 where S = 0.
 
     ``S`` is the sum of absolute terms. Source: Higham 2002, section 3.5, with underflow by section 2.2. The variance is
@@ -165,29 +182,47 @@ def product_bound(r: Rounding, P: Ball, Q: Ball, extra: int, mid: Array, bias: B
     """
     p, q, n = _absolute(P.mid), _absolute(Q.mid), P.mid.shape[-1]
     beta = 0.0 if bias is None else magnitude(bias.mid)
-    bias_error = Ball(mid) if bias is None else bias
-    inherited = add(times(p, Q.rad), times(P.rad, q), times(P.rad, Q.rad), bias_error.rad)
-    S = np.asarray(add(coarse.product(p, q), beta, inherited))
+    inherited = add(times(p, Q.rad), times(P.rad, q), times(P.rad, Q.rad), 0.0 if bias is None else bias.rad)
+    S = mid.size if isinstance(mid, Unevaluated) and mid.size is not None else coarse.product(p, q)
+    for term in (beta, inherited):
+        if not is_zero(term):
+            S += term
+    smallest, largest = S.min(initial=np.inf), S.max(initial=0.0)
+    zero = None if smallest > 0.0 else (S == 0.0) & ~_underflowing(r, add(p, P.rad), add(q, Q.rad))
+    unknown = None if largest <= r.overflow else S > r.overflow
     floor = add((n + 1) * r.omega, times(p, r.flushed(q)), times(r.flushed(p), q))
-    gamma = r.gamma(n + extra)
-    rad = gamma * S
-    rad += floor
-    rad = np.asarray(add(rad, inherited))
-    if not (smallest := S.min(initial=np.inf)) > 0.0:
-        rad = np.where((S == 0.0) & ~_underflowing(r, add(p, P.rad), add(q, Q.rad)), 0.0, rad)
+    rad = S
+    rad *= r.gamma(n + extra)
+    for term in (floor, inherited):
+        if not is_zero(term):
+            rad += term
+    if zero is not None:
+        rad[zero] = 0.0
+    if unknown is not None:
+        rad[unknown] = np.inf
 
     @cache
     def variance() -> Array:
         p2, q2 = np.square(magnitude(P.mid)), np.square(magnitude(Q.mid))
-        inherited_var = add(times(p2, Q.var), times(P.var, q2), times(P.var, Q.var), bias_error.var)
-        squares = add(np.square(magnitude(mid)), coarse.product(p2, q2), np.square(beta))
+        inherited_var = add(times(p2, Q.var), times(P.var, q2), times(P.var, Q.var), 0.0 if bias is None else bias.var)
+        value = mid.hi if isinstance(mid, Unevaluated) else mid
+        squares = add(np.square(magnitude(value)), coarse.product(p2, q2), np.square(beta))
         floored = np.square(np.asarray(floor, dtype=np.float64))
         return np.asarray(add(r.u**2 * (n + extra) * squares, floored, inherited_var))
 
-    # Σ(pq)² ≥ S²/(n+1), so that σ ≥ u √((n+extra)/(n+1)) S: no square is needed where that suffices.
-    relevant = is_zero(inherited) and isinstance(floor, float) and floor < 1e-3 * gamma * smallest
-    screen = 0.999 * SIGMAS * r.u * sqrt((n + extra) / (n + 1)) / gamma if relevant else 0.0
-    return Error(overflowing(r, S, rad), variance, screen)
+    screen = _screen(r, n + extra, n + 1, floor, smallest) if is_zero(inherited) else 0.0
+    return Error(rad, variance, screen)
+
+
+def _screen(r: Rounding, roundings: int, terms: int, floor: Array | float, smallest: float) -> float:
+    """Return the share of ``γS + floor`` up to which no error is beyond `SIGMAS` standard deviations, if that is known.
+
+    A sum of squares of as many `terms` as S has is at least S²/terms, so that ``σ ≥ u √(roundings/terms) S``: no square
+    is needed where that suffices. `smallest` is the smallest S.
+    """
+    gamma = r.gamma(roundings)
+    relevant = isinstance(floor, float) and floor < 1e-3 * gamma * smallest
+    return 0.999 * SIGMAS * r.u * sqrt(roundings / terms) / gamma if relevant else 0.0
 
 
 def _underflowing(r: Rounding, p: Array | float, q: Array | float) -> Array:
@@ -200,24 +235,29 @@ def _underflowing(r: Rounding, p: Array | float, q: Array | float) -> Array:
     return np.matmul((np.asarray(p) > 0.0).astype(np.float32), (np.asarray(q) > 0.0).astype(np.float32)) > 0.0
 
 
-def sum_bound(r: Rounding, x: Ball, extra: int, mid: Array) -> Error:
+def sum_bound(r: Rounding, x: Ball, extra: int, mid: Array | Unevaluated) -> Error:
     """Bound ``Σ x`` over the m columns: ``γ_{m+extra} Σ|x| + mω``, 0 where all terms are 0."""
     m, absolute = x.mid.shape[-1], magnitude(x.mid)
     inherited = np.sum(np.broadcast_to(x.rad, absolute.shape), axis=-1, keepdims=True) if not is_zero(x.rad) else 0.0
-    inherited_var = (
-        np.sum(np.broadcast_to(x.var, absolute.shape), axis=-1, keepdims=True) if not is_zero(x.var) else 0.0
-    )
     S = absolute.sum(-1, keepdims=True) + inherited
     rad = np.where(S == 0.0, 0.0, r.gamma(m + extra) * S + m * r.omega + inherited)
-    squares = np.square(magnitude(mid)) + np.square(absolute).sum(-1, keepdims=True)
-    var = r.u**2 * (m + extra) * squares + (m * r.omega) ** 2 + inherited_var
-    return Error(overflowing(r, S, rad), var)
+
+    @cache
+    def variance() -> Array:
+        inherited_var = (
+            np.sum(np.broadcast_to(x.var, absolute.shape), axis=-1, keepdims=True) if not is_zero(x.var) else 0.0
+        )
+        value = mid.hi if isinstance(mid, Unevaluated) else mid
+        squares = np.square(magnitude(value)) + np.square(absolute).sum(-1, keepdims=True)
+        return np.asarray(r.u**2 * (m + extra) * squares + (m * r.omega) ** 2 + inherited_var)
+
+    screen = _screen(r, m + extra, m, m * r.omega, float(S.min(initial=np.inf))) if is_zero(inherited) else 0.0
+    return Error(overflowing(r, S, rad), variance, screen)
 
 
 def overflowing(r: Rounding, S: Array, rad: Array) -> Array:
     """Return `rad`, infinite where a partial sum may exceed the largest finite number."""
-    limit = r.largest / 1.001
-    return rad if S.max(initial=0.0) <= limit else np.where(limit < S, np.inf, rad)
+    return rad if S.max(initial=0.0) <= r.overflow else np.where(S > r.overflow, np.inf, rad)
 
 
 def rounded(r: Rounding, local: Array | float, inherited: Array | float, inherited_var: Array | float) -> Error:

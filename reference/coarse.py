@@ -13,8 +13,13 @@ LARGEST_FACTOR, SMALLEST_RESULT = 1e10, 1e-20
 """Within these, no term of a float32 product that matters is lost by underflow, and none overflows."""
 
 
+def excess(n: int) -> float:
+    """Return how many times too large `product` may be for inner length n."""
+    return 1.0 + (n + 4) * 2.0**-21
+
+
 def product(p: Array, q: Array) -> Array:
-    """Return at least ``p q``, and at most ``1 + (n+4)·2⁻²¹`` times it, for ``p, q ≥ 0``, in float64.
+    """Return at least ``p q``, and at most `excess` times it, for ``p, q ≥ 0``, in float64.
 
     Large products are formed in float32 and rounded up by ``γ_{n+4}`` of float32.
     """

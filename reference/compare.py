@@ -11,12 +11,10 @@ import numpy as np
 from gradparity.reference.bounds import SIGMAS, Ball, Rounding, magnitude
 from gradparity.reference.evaluation import Evaluation
 from gradparity.reference.problem import Array
-from gradparity.reference.sweep import swept
+from gradparity.reference.sweep import deviations, swept
 from gradparity.reference.verdict import Finding, Verdict, Worst
 
 MAX_DETAILS = 10
-SMALLEST_VARIANCE = 1e-290
-"""Below this, squares underflow; the rigorous bound, which needs none, still holds there."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ def against(value: Array, ball: Ball) -> Comparison:
         same = (value == ball.mid) | (np.isnan(value) & np.isnan(ball.mid))
         error = np.where(same, 0.0, np.where(np.isfinite(value) & np.isfinite(ball.mid), error, np.inf))
     rad = np.broadcast_to(ball.rad, error.shape)
-    return Comparison(value, ball.mid, error, rad, _ratio(error, rad), _sigmas(error, rad, ball))
+    return Comparison(value, ball.mid, error, rad, _ratio(error, rad), deviations(error, ball))
 
 
 def _ratio(error: Array, rad: Array) -> Array:
@@ -72,15 +70,6 @@ def _ratio(error: Array, rad: Array) -> Array:
         ratio = np.where(error == 0.0, 0.0, np.where(np.isnan(ratio), np.inf, ratio))
         ratio = np.where(np.isposinf(rad), 0.0, ratio)
     return ratio
-
-
-def _sigmas(error: Array, rad: Array, ball: Ball) -> Array | float:
-    if ball.own_var is None or ball.exact:
-        return 0.0
-    var = np.broadcast_to(np.asarray(ball.var), error.shape)
-    sigmas: Array = error / np.sqrt(var)
-    held = (error > 0.0) & (var > SMALLEST_VARIANCE) & (rad < np.inf)
-    return sigmas if held.all() else np.where(held, sigmas, 0.0)
 
 
 _COMPARED = ("mid", "error", "rad", "ratio", "sigmas")

@@ -13,7 +13,7 @@ from gradparity.reference.bounds import Ball, Rounding, rounding
 from gradparity.reference.formulas import Row, rows_by_name, table
 from gradparity.reference.problem import Array, Problem
 
-BLOCK = 2**14
+BLOCK = 2**16
 """So many elements at a time stay in the cache while an elementwise row is evaluated and compared."""
 
 
@@ -93,9 +93,10 @@ class Evaluation:
     def evaluate(self, row: Row, **replaced: Ball) -> Ball:
         """Compute `row` from its inputs, of which some may be `replaced`."""
         inputs = [replaced[name] if name in replaced else self.ball(name) for name in row.inputs]
-        mid = row.compute(self.on, *self._inputs(row, [x.mid for x in inputs]))
-        if not row.products:
-            inputs = [x._replace(mid=x.mid.astype(np.float64)) if x.mid.dtype == np.float32 else x for x in inputs]
+        mids = self._inputs(row, [x.mid for x in inputs])
+        mid = row.compute(self.on, *mids)
+        if self.r.wide is np.float64:
+            inputs = [x._replace(mid=own) for x, own in zip(inputs, mids, strict=True)]
         rad, var, screen = row.bound(self.r, mid, *inputs)
         if not row.products and all(x.exact for x in inputs) and not np.isfinite(np.sum(mid)):
             # A singularity that is met, not merely near: infinity and NaN are judged by their class. Where an input is
@@ -119,7 +120,7 @@ class Evaluation:
         if given and row.products and self.r.dtype == "float64":
             balls = [self.given[i] for i in row.inputs]
             pair = row.compute(ExactPairs(), *(x.mid for x in balls))
-            rad, var, screen = row.bound(self.r, pair.hi, *balls)
+            rad, var, screen = row.bound(self.r, pair, *balls)
             yield slice(None), Ball(pair.hi, rad, var, screen, pair.lo)
             return
         if not row.elementwise or not given:

@@ -9,6 +9,7 @@ applications*, Numer. Algorithms 59, 2012), and a certificate decides whether th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil, log2, prod
 from typing import Any
 
@@ -21,6 +22,8 @@ WIDE = np.longdouble
 SMALL = 2**17
 """Up to so many multiplications, long double arithmetic without BLAS is the faster way."""
 MAX_SLICES = 3
+LARGEST_SLICED = 2.0**960
+"""Above this, an anchor could overflow."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,19 @@ class Unevaluated:
 
     hi: Array
     lo: Array
+    size: Array | None = None
+    """At least ``|A||B|``, from `coarse.product`, where that was needed; the bound of the product may overwrite it."""
 
     def __add__(self, x: Array) -> Unevaluated:
         """Add x without rounding what matters (TwoSum: Higham 2002, section 4.3)."""
         total = self.hi + x
         part = total - self.hi
-        return Unevaluated(total, self.lo + ((self.hi - (total - part)) + (x - part)))
+        lost = total - part
+        np.subtract(self.hi, lost, out=lost)
+        np.subtract(x, part, out=part)
+        lost += part
+        lost += self.lo
+        return Unevaluated(total, lost, self.size)
 
     def rounded(self, wide: Any) -> Array:
         """Return the sum in the type `wide`."""
@@ -72,68 +82,101 @@ def unevaluated(x: Array) -> Unevaluated:
     return Unevaluated(hi, (x - hi).astype(np.float64))
 
 
+@dataclass(frozen=True)
+class _Factors:
+    """Factors ``A (…, p, n)`` and ``B (…, n, q)`` with what the certificate needs of their absolute values."""
+
+    A: Array
+    B: Array
+    a: Array
+    b: Array
+
+    @cached_property
+    def row_max(self) -> Array:
+        return self.a.max(axis=-1, keepdims=True)
+
+    @cached_property
+    def column_max(self) -> Array:
+        return self.b.max(axis=-2, keepdims=True)
+
+    @cached_property
+    def sums(self) -> tuple[Array, Array]:
+        return self.a.sum(axis=-1, keepdims=True), self.b.sum(axis=-2, keepdims=True)
+
+    @cached_property
+    def balanced(self) -> _Factors:
+        """The same product, columns of A and rows of B scaled by opposite powers of two to largest elements alike."""
+        _, e_A = np.frexp(self.a.max(axis=-2, keepdims=True))
+        _, e_B = np.frexp(self.b.max(axis=-1, keepdims=True))
+        k = np.clip((np.swapaxes(e_B, -1, -2) - e_A) // 2, -1000, 1000)
+        up, down = np.ldexp(1.0, k), np.ldexp(1.0, -np.swapaxes(k, -1, -2))
+        return _Factors(self.A * up, self.B * down, self.a * up, self.b * down)
+
+
 def _sliced(A: Array, B: Array) -> Unevaluated | None:
     """Return the product of float64 factors by slices, or None for small ones, and where no slicing is certified."""
     n = A.shape[-1]
-    if prod(A.shape) * B.shape[-1] <= SMALL or not (np.isfinite(A).all() and np.isfinite(B).all()):
+    if prod(A.shape) * B.shape[-1] <= SMALL:
         return None
-    A, B = _balance(A, B)
-    a, b = np.abs(A), np.abs(B)
-    S = 0.99 * coarse.product(a, b)
-    row_max, column_max = a.max(axis=-1, keepdims=True), b.max(axis=-2, keepdims=True)
-    row_sum, column_sum = a.sum(axis=-1, keepdims=True), b.sum(axis=-2, keepdims=True)
+    given = _Factors(A, B, np.abs(A), np.abs(B))
+    if not (np.isfinite(given.row_max).all() and np.isfinite(given.column_max).all()):
+        return None
+    size = coarse.product(given.a, given.b)
     beta = (53 - ceil(log2(n)) - 1) // 2 if n > 1 else 26
     for count in range(2, MAX_SLICES + 1):
-        unit = (n + 2) * 2.0**-53 * 2.0 ** (1 - beta * (count - 1))
-
-        def error(rows: Array, columns: Array, sums: tuple[Array, Array], unit: float = unit, s: int = count) -> Array:
-            edges = rows * sums[1] + columns * sums[0]
-            return unit * (edges + (s - 2) * n * rows * columns) + 2.0**-1074 * (sums[0] + sums[1])
-
-        highest = error(row_max.max(), column_max.max(), (row_sum.max(), column_sum.max()))
-        fine = bool(highest <= (n + 1) * 2.0**-64 * S.min())
-        if fine or _certified(n, S, error(row_max, column_max, (row_sum, column_sum))):
-            return _combine(*_slices(A, beta, count, axis=-1), *_slices(B, beta, count, axis=-2))
+        for scaled in (False, True):
+            x = given.balanced if scaled else given
+            if _certified(x, count, beta, size):
+                sliced = (*_slices(x.A, x.row_max, beta, count), *_slices(x.B, x.column_max, beta, count))
+                return _combine(*sliced, size)
     return None
 
 
-def _certified(n: int, S: Array, error: Array) -> bool:
-    """Return whether the slices' error is small beside ``S``, element by element.
+def _certified(x: _Factors, count: int, beta: int, size: Array) -> bool:
+    """Return whether the error of `count` slices is small beside ``S = |A||B|``, element by element.
 
     Where S = 0 nothing is rounded. The constants are a share of the floor nω, and the balance's own underflow.
     """
-    allowed = np.where(S == 0.0, np.inf, (n + 1) * 2.0**-64 * S + n * 2.0**-1033)
-    return bool((error <= allowed).all())
+    n = x.A.shape[-1]
+    unit = (n + 2) * 2.0**-53 * 2.0 ** (1 - beta * (count - 1))
+
+    def error(rows: Array, columns: Array, row_sums: Array, column_sums: Array) -> Array:
+        edges = rows * column_sums + columns * row_sums
+        return unit * (edges + (count - 2) * n * rows * columns) + 2.0**-1074 * (row_sums + column_sums)
+
+    row_max, column_max, sums = x.row_max, x.column_max, x.sums
+    if max(row_max.max(), column_max.max()) > LARGEST_SLICED:
+        return False
+    share = (n + 1) * 2.0**-64 / coarse.excess(n)
+    if error(row_max.max(), column_max.max(), *(s.max() for s in sums)) <= share * size.min():
+        return True
+    allowed = np.where(size == 0.0, np.inf, share * size + n * 2.0**-1033)
+    return bool((error(row_max, column_max, *sums) <= allowed).all())
 
 
-def _balance(A: Array, B: Array) -> tuple[Array, Array]:
-    """Scale columns of A and rows of B by opposite powers of two, so that their largest elements are alike."""
-    _, e_A = np.frexp(np.max(np.abs(A), axis=-2, keepdims=True))
-    _, e_B = np.frexp(np.max(np.abs(B), axis=-1, keepdims=True))
-    k = (np.swapaxes(e_B, -1, -2) - e_A) // 2
-    return np.ldexp(A, k), np.ldexp(B, -np.swapaxes(k, -1, -2))
-
-
-def _slices(x: Array, beta: int, count: int, axis: int) -> tuple[list[Array], list[Array]]:
-    """Cut x into parts of β bits below its largest element on `axis`; return them and what is left before each.
+def _slices(x: Array, largest: Array, beta: int, count: int) -> tuple[list[Array], list[Array]]:
+    """Cut x into parts of β bits below the `largest` of its row or column; return them and what is left before each.
 
     The last part is all that is left. Adding and subtracting an anchor rounds to a multiple of its last place.
     """
-    _, exponent = np.frexp(np.max(np.abs(x), axis=axis, keepdims=True))
+    _, exponent = np.frexp(largest)
     parts, rests = [], [x]
     for index in range(1, count):
         anchor = np.ldexp(1.5, exponent + 52 - beta * index)
-        part = (rests[-1] + anchor) - anchor
+        part = rests[-1] + anchor
+        part -= anchor
         parts.append(part)
         rests.append(rests[-1] - part)
     return [*parts, rests[-1]], rests
 
 
-def _combine(A: list[Array], A_rests: list[Array], B: list[Array], B_rests: list[Array]) -> Unevaluated:
+def _combine(A: list[Array], A_rests: list[Array], B: list[Array], B_rests: list[Array], size: Array) -> Unevaluated:
     """Add the slices' products: those with ``i + j ≤ last − 1`` are exact, and the rest is small."""
     last = len(A) - 1
-    rest = sum((np.matmul(A[i], B_rests[last - i]) for i in range(last)), np.matmul(A[last], B_rests[0]))
-    result = Unevaluated(np.matmul(A[0], B[0]), rest)
+    rest = np.matmul(A[last], B_rests[0])
+    for i in range(last):
+        rest += np.matmul(A[i], B_rests[last - i])
+    result = Unevaluated(np.matmul(A[0], B[0]), rest, size)
     for degree in range(1, last):
         for i in range(degree + 1):
             result += np.matmul(A[i], B[degree - i])

@@ -19,7 +19,7 @@ from gradparity.reference.bounds import rounding
 from gradparity.reference.compare import best, judged, merged
 from gradparity.reference.conventions import conventional_rows
 from gradparity.reference.diagnosis import with_causes
-from gradparity.reference.evaluation import Evaluation, problem_rows, reference
+from gradparity.reference.evaluation import BLOCK, Evaluation, problem_rows, reference
 from gradparity.reference.formulas import Row
 from gradparity.reference.problem import DTYPES, Array, Problem
 from gradparity.reference.verdict import Finding, Verdict
@@ -129,7 +129,8 @@ def _chunk_findings(oracle: Oracle, chunk: Steps, watch: Watch | None) -> list[F
     problem, r = oracle.problem, oracle.r
     batches = [problem.batch(step) for step in range(chunk.first_step, chunk.first_step + chunk.steps)]
     m = batches[0][0].shape[1]
-    given = {"X": np.stack([X for X, _ in batches]), "Y": np.stack([Y for _, Y in batches]), **chunk.weights}
+    X, Y = (x[0][None] if len(x) == 1 else np.stack(x) for x in zip(*batches, strict=True))
+    given = {"X": X, "Y": Y, **chunk.weights}
     probed, bad = _well_formed(oracle, chunk.probed, m, PROBED)
     local = Evaluation(r, oracle.rows, given | probed)
     by_name = {}
@@ -250,5 +251,6 @@ def _with_difference(oracle: Oracle, chunk: Steps, finding: Finding, value: Arra
     """
     if chunk.first_step != 0 or not finding.quantity.startswith(("dW", "db", "loss")):
         return finding
-    mid = oracle.rounded_reference(finding.quantity)
-    return replace(finding, difference=float(np.max(np.abs(value[:1] - mid), initial=0.0)))
+    own, mid = value[0].reshape(-1), oracle.rounded_reference(finding.quantity).reshape(-1)
+    blocks = (slice(start, start + BLOCK) for start in range(0, own.size, BLOCK))
+    return replace(finding, difference=float(max((np.max(np.abs(own[b] - mid[b])) for b in blocks), default=0.0)))

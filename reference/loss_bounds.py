@@ -151,7 +151,8 @@ def cce_logits_gradient(r: Rounding, z: Ball, y: Array, value: Array) -> Terms:
     """Bound ``softmax(z) Σy − y`` by the bound of softmax, ``γ_{n+2}`` of ``softmax Σy``, and ``u|D|``."""
     weight, n = total(y), y.shape[-2]
     p = (value + y) / weight
-    own, full = (Ball(p, *Softmax().value_bound(r, ball, p, 0.0)) for ball in (Ball(z.mid), z))
+    own = Ball(p, *Softmax().value_bound(r, Ball(z.mid), p, 0.0))
+    full = own if z.exact else Ball(p, *Softmax().value_bound(r, z, p, 0.0))
     inherited = np.where(np.isposinf(own.rad), 0.0, np.maximum(full.rad - own.rad, 0.0) * weight)
     difference = r.u * (magnitude(value) + inherited) + r.gamma(n + 2) * (magnitude(p) * weight + inherited)
     return Terms(

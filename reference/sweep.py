@@ -12,13 +12,15 @@ from math import log10
 
 import numpy as np
 
-from gradparity.reference.bounds import SIGMAS, Ball, Rounding
+from gradparity.reference.bounds import SIGMAS, Ball, Rounding, magnitude
 from gradparity.reference.evaluation import BLOCK
 from gradparity.reference.problem import Array
 from gradparity.reference.verdict import Finding, Verdict, Worst
 
 SMALLEST = 5e-324
 """Stands for a bound of 0, beside which any error is too large."""
+SMALLEST_VARIANCE = 1e-290
+"""Below this, squares underflow; the rigorous bound, which needs none, still holds there."""
 
 
 def swept(
@@ -36,26 +38,35 @@ def swept(
     for piece, ball in pieces:
         part = flat[piece]
         mid = np.broadcast_to(ball.mid, value.shape).reshape(-1) if ball.mid.size != part.size else ball.mid.reshape(-1)
-        rad = np.asarray(ball.rad).reshape(-1)
+        rad = np.asarray(ball.rad, dtype=np.float64).reshape(-1)
         low = ball.low.reshape(-1) if isinstance(ball.low, np.ndarray) else None
+        peak_of_piece = 0.0
         for start in range(0, part.size, BLOCK):
             block = slice(start, start + BLOCK)
-            bound = np.maximum(rad[block] if rad.size > 1 else rad, SMALLEST)
-            error = (part[block] - mid[block]).astype(np.float64, copy=False)
-            ratio = np.abs(error if low is None else error - low[block]) / bound
-            peak = int(ratio.argmax())
+            bound = rad[block] if rad.size > 1 else rad
+            if not bound.min() > 0.0:
+                bound = np.maximum(bound, SMALLEST)
+            error = np.subtract(part[block], mid[block]).astype(np.float64, copy=False)
+            if low is not None:
+                error -= low[block]
+            np.abs(error, out=error)
+            ratio = error if bound.size == 1 else np.divide(error, bound, out=error)
+            at = int(ratio.argmax())
+            peak = float(ratio[at] / bound[0] if bound.size == 1 else ratio[at])
             # Not finite, or over the bound: argmax finds a NaN, and a bound that is infinite makes 0 of any error.
-            if not ratio[peak] <= 1.0:
+            if not peak <= 1.0:
                 return None
-            largest, scale = max(largest, float(bound.max())), max(scale, float(np.abs(part[block]).max()))
+            largest = max(largest, float(bound.max()))
+            scale = max(scale, float(part[block].max()), -float(part[block].min()))
             if not (largest < np.inf and scale < np.inf):
                 return None
-            if ratio[peak] > worst[0]:
-                at = (piece.start or 0) + start + peak
-                exact = mid[start + peak] if low is None else r.wide(mid[start + peak]) + low[start + peak]
-                element = (part[start + peak], exact, float(rad[start + peak] if rad.size > 1 else rad[0]))
-                worst = float(ratio[peak]), _worst(r, value.shape, at, *element, first_step)
-        sigmas = max(sigmas, _sigmas(ball, worst[0]))
+            peak_of_piece = max(peak_of_piece, peak)
+            if peak > worst[0]:
+                at += start
+                exact = mid[at] if low is None else r.wide(mid[at]) + low[at]
+                element = (part[at], exact, float(rad[at] if rad.size > 1 else rad[0]))
+                worst = peak, _worst(r, value.shape, (piece.start or 0) + at, *element, first_step)
+        sigmas = max(sigmas, _sigmas(part if ball.mid.ndim == 1 else value, ball, peak_of_piece))
         if sigmas > SIGMAS:
             return None
     largest = 0.0 if largest == SMALLEST else largest
@@ -70,11 +81,23 @@ def swept(
     )
 
 
-def _sigmas(ball: Ball, ratio: float) -> float:
-    """Return at most how many standard deviations an error of `ratio` times its bound is."""
-    if ball.own_var is None or ball.exact or ratio == 0.0:
+def deviations(error: Array, ball: Ball) -> Array | float:
+    """Return `error` in standard deviations; 0 where the statistical tier says nothing more than the bound."""
+    if ball.own_var is None or ball.exact:
         return 0.0
-    return SIGMAS * ratio / ball.screen if ball.screen else np.inf
+    var, rad = (np.broadcast_to(np.asarray(x), error.shape) for x in (ball.var, ball.rad))
+    sigmas: Array = error / np.sqrt(var)
+    held = (error > 0.0) & (var > SMALLEST_VARIANCE) & (rad < np.inf)
+    return sigmas if held.all() else np.where(held, sigmas, 0.0)
+
+
+def _sigmas(value: Array, ball: Ball, ratio: float) -> float:
+    """Return at most how many standard deviations an error of at most `ratio` times its bound is."""
+    if ratio == 0.0 or ball.own_var is None or ball.exact:
+        return 0.0
+    if ratio <= ball.screen:
+        return SIGMAS * ratio / ball.screen
+    return float(np.max(deviations(magnitude(value - ball.mid - ball.low), ball)))
 
 
 def _worst(
