@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+
 from gradparity.adapters.protocol import Network
 from gradparity.reference.problem import Layer
 
@@ -91,6 +93,12 @@ def classes() -> SimpleNamespace:
                 return
             super().build(variables)
             self.slots = [self.add_variable_from_reference(reference_variable=v, name="gradient") for v in variables]
+            self.fresh = [np.array(v) for v in self.variables]
+
+        def reset(self) -> None:
+            """Forget every step: counter and slots are again what they were when they were built."""
+            for variable, value in zip(self.variables, self.fresh, strict=True):
+                variable.assign(value)
 
         def apply(self, grads: Any, trainable_variables: Any = None) -> None:
             super().apply(grads, trainable_variables)
