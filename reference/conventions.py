@@ -164,4 +164,4 @@ def _narrowed(r: Rounding, x: Ball) -> Ball:
     Of its variance nothing is known, for elements that are alike are rounded alike.
     """
     size = magnitude(x.mid)
-    return Ball(x.mid, np.where(size > r.largest, np.inf, r.u * size + r.omega), np.inf)
+    return Ball(x.mid, np.where(size > r.largest, np.inf, r.u * size + r.omega), np.full(size.shape, np.inf))
