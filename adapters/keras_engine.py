@@ -29,13 +29,18 @@ def uses_fit(network: Network) -> bool:
 class _Plain(PlainProgram):
     """`Sequential` of `Dense` and activation layers under SGD."""
 
-    def __init__(self, network: Network, weights: Pairs) -> None:
+    def __init__(self, network: Network) -> None:
         set_dtype(network.dtype)
-        self._network = network
+        self.network = network
         parts = [keras().Input(shape=(network.inputs,))]
         for layer in network.layers:
             parts += [dense(layer), activations()[layer.activation](layer)]
         self._model, self._optimizer = compiled(parts, network, network.learning_rate)
+
+    def load(self, weights: Pairs) -> None:
+        """Make the program what it was when it was built, with `weights`."""
+        set_dtype(self.network.dtype)
+        self._optimizer.reset()
         self._model.set_weights([a for pair in weights for a in pair])
 
     @property
@@ -47,11 +52,11 @@ class _Plain(PlainProgram):
         return self._pairs(self._model.get_weights())
 
     def step(self, X: Array, Y: Array) -> tuple[Any, Pairs]:
-        set_dtype(self._network.dtype)
+        set_dtype(self.network.dtype)
         return _loss_of_batch(self._model, X, Y), self._gradients()
 
     def train(self, batches: Sequence[tuple[Array, Array]]) -> Iterator[Update]:
-        return self._fit(batches) if uses_fit(self._network) else super().train(batches)
+        return self._fit(batches) if uses_fit(self.network) else super().train(batches)
 
     def _fit(self, batches: Sequence[tuple[Array, Array]]) -> Iterator[Update]:
         updates: list[Update] = []
@@ -59,7 +64,7 @@ class _Plain(PlainProgram):
         def record(epoch: int, logs: Mapping[str, Any]) -> None:
             updates.append(Update(np.asarray(logs["loss"], X.dtype), self._gradients(), self.weights()))
 
-        set_dtype(self._network.dtype)
+        set_dtype(self.network.dtype)
         X, Y = batches[0]
         recorder = keras().callbacks.LambdaCallback(on_epoch_end=record)
         self._model.fit(**_training_data(X, Y), epochs=len(batches), shuffle=False, verbose=0, callbacks=[recorder])
@@ -139,13 +144,17 @@ class _Keras:
                 f"imported; this one runs Keras on {keras().backend.backend()}"
             )
         self._jit_compile = "not compiled yet"
+        # Scenarios of the same network that follow each other are built and compiled once.
+        self._built = functools.lru_cache(maxsize=1)(_Plain)
+        self.probe = functools.lru_cache(maxsize=1)(self._probe)
 
     def plain(self, network: Network, weights: Pairs) -> PlainProgram:
-        program = _Plain(network, weights)
+        program = self._built(network)
+        program.load(weights)
         self._jit_compile = program.jit_compile
         return program
 
-    def probe(self, network: Network) -> Probe:
+    def _probe(self, network: Network) -> Probe:
         @functools.cache
         def for_batch(m: int) -> _Probed:
             return _Probed(network, m)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+
 from gradparity.adapters.keras_api import keras, ops
 from gradparity.adapters.protocol import Network
 from gradparity.reference.problem import Layer
@@ -64,6 +66,7 @@ def loss_of(network: Network) -> Any:
 @functools.cache
 def classes() -> SimpleNamespace:
     """Return the Keras subclasses ``OwnLoss``, ``RecordingSGD`` and ``Tap``; made here, for Keras is imported late."""
+
     class OwnLoss(keras().losses.Loss):  # type: ignore[misc]
         """Sum or mean over the outputs; Keras reduces over the samples."""
 
@@ -85,8 +88,15 @@ def classes() -> SimpleNamespace:
 
         def build(self, variables: Any) -> None:
             super().build(variables)
-            if not self.slots:
-                self.slots = {id(v): self.add_variable_from_reference(v, "gradient") for v in variables}
+            if self.slots:
+                return
+            self.slots = {id(v): self.add_variable_from_reference(v, "gradient") for v in variables}
+            self.fresh = [np.array(v) for v in self.variables]
+
+        def reset(self) -> None:
+            """Forget every step: counter and slots are again what they were when they were built."""
+            for variable, value in zip(self.variables, self.fresh, strict=True):
+                variable.assign(value)
 
         def apply(self, grads: Any, trainable_variables: Any = None) -> None:
             """Apply the gradients, as Keras 3 does on every backend."""

@@ -60,7 +60,7 @@ def test_a_defect_that_is_gone_where_it_was_seen_is_wrong() -> None:
 
 
 def test_a_convention_must_give_the_numbers() -> None:
-    declared = replace(ENTRY, kind=Verdict.DECLARED, convention="clip")
+    declared = replace(ENTRY, kind=Verdict.DECLARED, conventions=("clip",))
     explained = replace(cell().findings[0], convention="clip")
     assert applied(cell(findings=(explained,)), (declared,)).verdict is Verdict.DECLARED
     assert applied(cell(), (declared,)).verdict is Verdict.WRONG
@@ -71,4 +71,4 @@ def test_every_entry_that_ships_is_complete() -> None:
         assert entry.kind in (Verdict.KNOWN, Verdict.DECLARED)
         assert entry.largest > 1.0
         assert all((entry.reason, entry.source, entry.reproduction, entry.versions))
-        assert entry.kind is Verdict.KNOWN or entry.convention
+        assert entry.kind is Verdict.KNOWN or entry.conventions

@@ -168,9 +168,12 @@ def _digits(c: Comparison, judged: Array) -> float | None:
 _SEVERITY = (Verdict.NOT_GIVEN, Verdict.WITHIN, Verdict.SUSPECT, Verdict.WRONG)
 
 
+AMISS = (Verdict.SUSPECT, Verdict.WRONG)
+
+
 def _both(a: Finding, b: Finding) -> str:
-    """Return the conventions that each explain every wrong step of both."""
-    names = [set(f.convention.split()) for f in (a, b) if f.verdict is Verdict.WRONG]
+    """Return the conventions that each explain every step of both in which something is amiss."""
+    names = [set(f.convention.split()) for f in (a, b) if f.verdict in AMISS]
     return " ".join(sorted(set.intersection(*names))) if names else ""
 
 

@@ -1,26 +1,30 @@
-"""Conventions of frameworks that have formulas of their own: what they compute instead of the table's rows.
+"""What frameworks compute instead of some of the table's rows: conventions, and defects whose formula is known.
 
-A difference is *declared* only where one of these gives the engine's numbers within its own bound; so a convention
-hides no fault. Which engines may use which is listed in ``reports/known.toml``.
+A difference is listed only where one of these gives the engine's numbers within its own bound, row by row and from
+end to end; so a convention hides no fault. Which engines may use which is listed in ``reports/known.toml``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from functools import cache
+from functools import partial
+from itertools import chain
 
 import numpy as np
 
-from gradparity.reference.activations import ACTIVATIONS, Activation, Elementwise
-from gradparity.reference.bounds import Ball, Rounding
-from gradparity.reference.formulas import Row, cotangent_row, loss_row, pullback_row
+from gradparity.reference.activations import ACTIVATIONS, Elementwise
+from gradparity.reference.bounds import Ball, Rounding, magnitude, rounding
+from gradparity.reference.evaluation import Evaluation, problem_rows
+from gradparity.reference.formulas import Row, cotangent_row, loss_row, pullback_row, table
 from gradparity.reference.loss_bounds import Terms
 from gradparity.reference.losses import LOSSES, LossFunction
-from gradparity.reference.problem import Array, Layer, Loss, Problem
+from gradparity.reference.problem import Array, Problem
 from gradparity.reference.softmax import total
 
 Variant = Callable[[LossFunction, str], LossFunction]
+Convention = Callable[[Problem], tuple[Row, ...]]
+"""From a problem to the rows that are computed otherwise; none where it is not about the problem."""
 
 
 def _keras_probabilities(J: LossFunction, dtype: str) -> LossFunction:
@@ -57,17 +61,18 @@ def _keras_probabilities(J: LossFunction, dtype: str) -> LossFunction:
     )  # fmt: skip
 
 
-def _torch_bceloss(J: LossFunction, dtype: str) -> LossFunction:
-    """Clamp the logarithms at −100; the gradient is ``(a − y)/max(a(1−a), 1e-12)``, with 1e-12 rounded to float32.
+def _torch_bceloss(J: LossFunction, dtype: str, smallest: float) -> LossFunction:
+    """Clamp the logarithms at −100; the gradient is ``(a − y)/max(a(1−a), smallest)``.
 
-    Source: PyTorch's documentation of ``BCELoss``, and ``aten/src/ATen/native/Loss.cpp``.
+    Source: PyTorch's documentation of ``BCELoss``; ``aten/src/ATen/native/Loss.cpp``, where 1e-12 is a float32, and
+    ``torch/_decomp/decompositions.py``, which ``torch.compile`` uses, where it is not.
     """
 
     def term(a: Array, y: Array) -> Array:
         return -(y * np.maximum(np.log(a), -100)) - (1 - y) * np.maximum(np.log1p(-a), -100)
 
     def gradient(a: Array, y: Array) -> Array:
-        return (a - y) / np.maximum(a * (1 - a), np.float32(1e-12))
+        return (a - y) / np.maximum(a * (1 - a), smallest)
 
     def term_error(r: Rounding, a: Ball, y: Array, value: Array) -> Terms:
         return Terms((r.tau("log") + r.gamma(4)) * np.abs(value) + 2 * r.u * (1 - y) + 2 * r.omega, 0.0, 0.0)
@@ -79,40 +84,84 @@ def _torch_bceloss(J: LossFunction, dtype: str) -> LossFunction:
     return replace(J, term=term, limit=None, gradient=gradient, term_error=term_error, gradient_error=gradient_error)
 
 
-def _jax_leaky_relu() -> Activation:
+def _of_loss(names: tuple[str, ...], variant: Variant) -> Convention:
+    """Return the convention that computes the losses `names` as `variant` does."""
+
+    def rows(problem: Problem) -> tuple[Row, ...]:
+        layers, loss = problem.layers, problem.loss
+        if loss.name not in names:
+            return ()
+        J = variant(LOSSES[loss.name], problem.dtype)
+        return loss_row(J, layers, loss), cotangent_row(J, layers, loss)
+
+    return rows
+
+
+def _jax_leaky_relu(problem: Problem) -> tuple[Row, ...]:
     """Take the derivative at 0 to be 1. Source: JAX, ``leaky_relu``: ``where(x >= 0, x, negative_slope * x)``."""
     f = ACTIVATIONS["leaky_relu"]
     assert isinstance(f, Elementwise)
-    return replace(f, derivative=lambda z, a, slope: np.where(z >= 0, z.dtype.type(1), z.dtype.type(slope)))
+    f = replace(f, derivative=lambda z, a, slope: np.where(z >= 0, z.dtype.type(1), z.dtype.type(slope)))
+    layers = enumerate(problem.layers, 1)
+    return tuple(pullback_row(f, l, layer) for l, layer in layers if layer.activation == "leaky_relu")
 
 
-ACTIVATION_CONVENTIONS: dict[str, tuple[str, Callable[[], Activation]]] = {
-    "jax-leaky-relu": ("leaky_relu", _jax_leaky_relu),
+def _tensorflow_leaky_relu(problem: Problem) -> tuple[Row, ...]:
+    """Round the slope to float32. Source: TensorFlow, the attribute ``alpha`` of the op ``LeakyRelu``."""
+    layers = tuple(replace(layer, slope=float(np.float32(layer.slope))) for layer in problem.layers)
+    rows = table(len(problem.X), layers, problem.loss, problem.learning_rate)
+    names = {f"{q}{l}" for l, layer in enumerate(layers, 1) if layer.activation == "leaky_relu" for q in ("A", "delta")}
+    return tuple(row for row in rows if row.name in names)
+
+
+def _keras_tensorflow_logits(problem: Problem) -> tuple[Row, ...]:
+    """Take the input of any softmax or sigmoid for the logits of the loss's own activation.
+
+    Source: Keras, ``backend/tensorflow/nn.py``, ``_get_logits``.
+    """
+    layers, loss, L = problem.layers, problem.loss, len(problem.layers)
+    if (loss.name, layers[-1].activation) not in (("bce", "softmax"), ("cce", "sigmoid")):
+        return ()
+    J, inputs = LOSSES[f"{loss.name}_logits"], (f"Z{L}", "Y")
+    delta = replace(cotangent_row(J, layers, loss), name=f"delta{L}", inputs=inputs)
+    return replace(loss_row(J, layers, loss), inputs=inputs, alternatives=()), delta
+
+
+CONVENTIONS: dict[str, Convention] = {
+    "keras-probabilities": _of_loss(("bce", "cce"), _keras_probabilities),
+    "torch-bceloss": _of_loss(("bce",), partial(_torch_bceloss, smallest=float(np.float32(1e-12)))),
+    "torch-compile-bceloss": _of_loss(("bce",), partial(_torch_bceloss, smallest=1e-12)),
+    "jax-leaky-relu": _jax_leaky_relu,
+    "tensorflow-leaky-relu": _tensorflow_leaky_relu,
+    "keras-tensorflow-logits": _keras_tensorflow_logits,
 }
-"""By name: the activation that it is about, and the activation as the framework computes it."""
-
-CONVENTIONS: dict[str, tuple[tuple[str, ...], Variant]] = {
-    "keras-probabilities": (("bce", "cce"), _keras_probabilities),
-    "torch-bceloss": (("bce",), _torch_bceloss),
-}
-"""By name: the losses that it is about, and the loss as the framework computes it."""
 
 
-def conventional_rows(problem: Problem) -> dict[str, dict[str, Row]]:
-    """Return, for each convention about `problem`, its rows by the name of the quantity."""
-    return _rows(problem.layers, problem.loss, problem.dtype)
+FLOAT32 = "float32"
+"""The convention that any operation of a float64 program may be one of float32."""
 
 
-@cache
-def _rows(layers: tuple[Layer, ...], loss: Loss, dtype: str) -> dict[str, dict[str, Row]]:
-    found = {}
-    for name, (losses, variant) in CONVENTIONS.items():
-        if loss.name in losses:
-            J = variant(LOSSES[loss.name], dtype)
-            rows = (loss_row(J, layers, loss), cotangent_row(J, layers, loss))
-            found[name] = {row.name: row for row in rows}
-    for name, (activation, f) in ACTIVATION_CONVENTIONS.items():
-        at = [l for l, layer in enumerate(layers, 1) if layer.activation == activation]
-        if at:
-            found[name] = {f"delta{l}": pullback_row(f(), l, layers[l - 1]) for l in at}
-    return found
+def conventional(problem: Problem, by: Evaluation, names: Iterable[str]) -> Iterator[tuple[str, Evaluation]]:
+    """Yield those of `names` that are about `problem`, evaluated from what is given to `by`.
+
+    Conventions that hold at once are joined: ``float32+keras-probabilities``. Raises KeyError for an unknown one.
+    """
+    for name in names:
+        parts = name.split("+")
+        replaced = [CONVENTIONS[part](problem) for part in parts if part != FLOAT32]
+        if all(replaced):
+            rows = {row.name: row for row in (*problem_rows(problem), *chain.from_iterable(replaced))}
+            r, given = by.r, by.given
+            if FLOAT32 in parts:
+                r = rounding(FLOAT32)
+                given = {quantity: _narrowed(r, x) for quantity, x in given.items()}
+            yield name, Evaluation(r, tuple(rows.values()), given)
+
+
+def _narrowed(r: Rounding, x: Ball) -> Ball:
+    """Return `x` as it may be once rounded to the precision of `r`: beyond its range, anything.
+
+    Of its variance nothing is known, for elements that are alike are rounded alike.
+    """
+    size = magnitude(x.mid)
+    return Ball(x.mid, np.where(size > r.largest, np.inf, r.u * size + r.omega), np.full(size.shape, np.inf))

@@ -8,7 +8,7 @@ end. Its updated weights are judged from its own gradients.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Protocol, TypeAlias
@@ -17,7 +17,7 @@ import numpy as np
 
 from gradparity.reference.bounds import rounding
 from gradparity.reference.compare import best, judged, merged
-from gradparity.reference.conventions import conventional_rows
+from gradparity.reference.conventions import conventional
 from gradparity.reference.diagnosis import with_causes
 from gradparity.reference.evaluation import BLOCK, Evaluation, problem_rows, reference
 from gradparity.reference.formulas import Row
@@ -95,17 +95,20 @@ class Oracle:
 
 class Judge:
     """Collects the chunks of one cell; `findings` sums them up, the first wrong one with its cause unless `explain`
-    is off. `watch` sees all that is judged.
+    is off, and whatever is amiss with those of `conventions` that give the same numbers. `watch` sees all that is
+    judged.
     """
 
-    def __init__(self, oracle: Oracle, explain: bool = True, watch: Watch | None = None) -> None:
-        self.oracle, self.explain, self.watch = oracle, explain, watch
+    def __init__(
+        self, oracle: Oracle, explain: bool = True, conventions: Iterable[str] = (), watch: Watch | None = None
+    ) -> None:
+        self.oracle, self.explain, self.conventions, self.watch = oracle, explain, tuple(conventions), watch
         self.found: dict[tuple[str, str], Finding] = {}
 
     def add(self, chunk: Steps) -> None:
         """Judge the steps of `chunk`; chunks come in order."""
         with np.errstate(all="ignore"):
-            findings = _chunk_findings(self.oracle, chunk, self.watch)
+            findings = _chunk_findings(self.oracle, chunk, self.conventions, self.watch)
             if self.explain:
                 known = {key for key, finding in self.found.items() if finding.cause}
                 findings = with_causes(self.oracle.problem, chunk, findings, known)
@@ -125,36 +128,37 @@ class Judge:
         return tuple(self.found.get((blank.program, blank.quantity), blank) for blank in blanks)
 
 
-def _chunk_findings(oracle: Oracle, chunk: Steps, watch: Watch | None) -> list[Finding]:
-    problem, r = oracle.problem, oracle.r
+def _chunk_findings(oracle: Oracle, chunk: Steps, conventions: tuple[str, ...], watch: Watch | None) -> list[Finding]:
+    problem = oracle.problem
     batches = [problem.batch(step) for step in range(chunk.first_step, chunk.first_step + chunk.steps)]
     m = batches[0][0].shape[1]
     X, Y = (x[0][None] if len(x) == 1 else np.stack(x) for x in zip(*batches, strict=True))
     given = {"X": X, "Y": Y, **chunk.weights}
     probed, bad = _well_formed(oracle, chunk.probed, m, PROBED)
-    local = Evaluation(r, oracle.rows, given | probed)
+    plain, bad_plain = _well_formed(oracle, chunk.plain, m, PLAIN)
+    local = Evaluation(oracle.r, oracle.rows, given | probed)
+    rows, whole, updates = (
+        _Against(oracle, by, conventions)
+        for by in (local, _whole(oracle, chunk, given), Evaluation(oracle.r, oracle.rows, given | plain))
+    )
     by_name = {}
     bounds = _Bounds(watch)
     for name, value in probed.items():
         finding = _blank(local.rows[name], PROBED, "row" if local.from_given(name) else "end to end")
-        found_here = judged(r, value, local, finding, chunk.first_step, bounds.of(PROBED, name, value))
-        by_name[name] = replace(found_here, convention=_convention(oracle, local, found_here, value))
-    plain, bad_plain = _well_formed(oracle, chunk.plain, m, PLAIN)
-    whole = _Whole(oracle, chunk, given)
-    updates = Evaluation(r, oracle.rows, given | plain)
+        by_name[name] = rows.judged(value, finding, chunk.first_step, bounds.of(PROBED, name, value))
     found = [*by_name.values(), *bad, *bad_plain]
     for name, value in plain.items():
         if name.endswith("_next"):
             gradient = "d" + name.removesuffix("_next")
-            evaluation, basis = (updates, "row") if gradient in plain else (whole.evaluation, "end to end")
+            against, basis = (updates, "row") if gradient in plain else (whole, "end to end")
             finding = _blank(local.rows[name], PLAIN, basis)
-            finding = judged(r, value, evaluation, finding, chunk.first_step, bounds.of(PLAIN, name, value))
+            finding = against.judged(value, finding, chunk.first_step, bounds.of(PLAIN, name, value))
         elif name in by_name and _same_bits(value, probed[name]):
             finding = replace(by_name[name], program=PLAIN, basis="same bits")
             bounds.same(name)
         else:
             finding = _blank(local.rows[name], PLAIN, "end to end")
-            finding = judged(r, value, whole.evaluation, finding, chunk.first_step, bounds.of(PLAIN, name, value))
+            finding = whole.judged(value, finding, chunk.first_step, bounds.of(PLAIN, name, value))
         found.append(_with_difference(oracle, chunk, finding, value))
     bounds.show(chunk)
     return found
@@ -185,28 +189,33 @@ class _Bounds:
                 self.watch(program, name, value, self.flat.get((program, name)))
 
 
-def _convention(oracle: Oracle, local: Evaluation, finding: Finding, value: Array) -> str:
-    """Return the conventions that reproduce a wrong value within their own bounds: names, or an empty string."""
-    if finding.verdict is not Verdict.WRONG:
-        return ""
-    return " ".join(
-        name
-        for name, rows in conventional_rows(oracle.problem).items()
-        if finding.quantity in rows and best(value, [local.evaluate(rows[finding.quantity])]).clean
-    )
+class _Against:
+    """An evaluation of the table, and those of the conventions from the same given values."""
 
-
-class _Whole:
-    """The reference from end to end at the weights of this chunk; shared by all engines at the initial weights."""
-
-    def __init__(self, oracle: Oracle, chunk: Steps, given: Mapping[str, Array]) -> None:
-        self.oracle, self.chunk, self.given = oracle, chunk, given
+    def __init__(self, oracle: Oracle, by: Evaluation, conventions: tuple[str, ...]) -> None:
+        self.oracle, self.by, self.conventions = oracle, by, conventions
 
     @cached_property
-    def evaluation(self) -> Evaluation:
-        if self.chunk.first_step == 0 and self.chunk.steps == 1:
-            return self.oracle.reference
-        return Evaluation(self.oracle.r, self.oracle.rows, self.given)
+    def conventional(self) -> tuple[tuple[str, Evaluation], ...]:
+        return tuple(conventional(self.oracle.problem, self.by, self.conventions))
+
+    def judged(self, value: Array, blank: Finding, first_step: int, bounds: Array | None) -> Finding:
+        """Return `blank` filled in, and where something is amiss, with the conventions whose bounds hold the value.
+
+        `bounds` takes the bound of each element.
+        """
+        finding = judged(self.oracle.r, value, self.by, blank, first_step, bounds)
+        if finding.verdict is Verdict.WITHIN:
+            return finding
+        names = [name for name, e in self.conventional if best(value, e.candidates(finding.quantity)).clean]
+        return replace(finding, convention=" ".join(names))
+
+
+def _whole(oracle: Oracle, chunk: Steps, given: Mapping[str, Array]) -> Evaluation:
+    """Return the reference from end to end at the weights of this chunk; all engines share it at the initial ones."""
+    if chunk.first_step == 0 and chunk.steps == 1:
+        return oracle.reference
+    return Evaluation(oracle.r, oracle.rows, given)
 
 
 def _blank(row: Row, program: str, basis: str) -> Finding:

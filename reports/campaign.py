@@ -22,8 +22,11 @@ from gradparity.reports.cell import FAILING, Cell
 from gradparity.reports.plan import EngineLike, Plan, plan
 from gradparity.reports.verify import execute
 
-BATCH = 4 * TOGETHER
-"""So many scenarios are drawn, run and forgotten at a time."""
+SHAPES = 4
+"""The scenarios of so many shapes are drawn, run and forgotten at a time."""
+
+BATCHES = 4
+"""After so many times the engines' processes begin anew: what they compiled they keep, eager JAX 100 MB a shape."""
 
 OnCell = Callable[[Cell], object]
 
@@ -39,7 +42,8 @@ class Failure:
 
 
 class Campaign:
-    """`count` scenarios of `seed` on `engines`; finished cells are kept in `directory`, from which it resumes.
+    """`count` scenarios of `seed` on `engines`, `together` of one shape each; finished cells are kept in `directory`,
+    from which it resumes.
 
     Raises `InputError` for bad input before anything runs.
     """
@@ -51,15 +55,16 @@ class Campaign:
         engines: Sequence[EngineLike] | None,
         directory: Path,
         *,
+        together: int = TOGETHER,
         resume: bool = False,
         timeout: float = 300.0,
         jobs: int | None = None,
     ) -> None:
         self.count, self.seed, self.engines, self.directory = count, seed, engines, directory
-        self.timeout, self.jobs = timeout, jobs
-        chosen = self._plan([drawn(seed, 0)])
+        self.together, self.timeout, self.jobs = together, timeout, jobs
+        chosen = self._plan([self._drawn(0)])
         self.names = tuple(engine for _, engine in chosen.cells)
-        self.journal = Journal(directory, Header(DRAWING, seed), resume)
+        self.journal = Journal(directory, Header(DRAWING, seed, together), resume)
 
     @property
     def lines(self) -> list[Line]:
@@ -75,11 +80,17 @@ class Campaign:
     def run(self, on_cell: OnCell) -> list[Failure]:
         """Run what is left; return the failures, each kind once, made small."""
         failures: list[Failure] = []
-        with Pool(timeout=self.timeout, jobs=self.jobs) as pool:
-            for start in range(0, self.count, BATCH):
-                self._run_batch(pool, range(start, min(start + BATCH, self.count)), on_cell)
-                failures += self._made_small(pool)
+        batch = SHAPES * self.together
+        starts = range(0, self.count, batch)
+        for first in range(0, len(starts), BATCHES):
+            with Pool(timeout=self.timeout, jobs=self.jobs) as pool:
+                for start in starts[first : first + BATCHES]:
+                    self._run_batch(pool, range(start, min(start + batch, self.count)), on_cell)
+                    failures += self._made_small(pool)
         return failures
+
+    def _drawn(self, index: int) -> Drawn:
+        return drawn(self.seed, index, self.together)
 
     def _done(self) -> set[tuple[int, str]]:
         return {(line.index, line.engine) for line in self.lines}
@@ -92,7 +103,7 @@ class Campaign:
         left = {i for i in indices for engine in self.names if (i, engine) not in done}
         if not left:
             return
-        batch = {d.scenario.name: (i, d) for i in sorted(left) for d in [drawn(self.seed, i)]}
+        batch = {d.scenario.name: (i, d) for i in sorted(left) for d in [self._drawn(i)]}
         chosen = self._plan(d for _, d in batch.values())
         problems = {subject.scenario.name: subject.problem for subject in chosen.subjects}
         cells = tuple((s, e) for s, e in chosen.cells if (batch[s.scenario.name][0], e) not in done)
@@ -129,7 +140,7 @@ class Campaign:
             found.extend(cells if same else ())
             return same
 
-        small = whole = drawn(self.seed, failing.index).scenario
+        small = whole = self._drawn(failing.index).scenario
         # What timed out would be waited for again and again.
         if failing.verdict is not Verdict.TIMED_OUT and fails(whole):
             small = shrunk(whole, failing.dtype, fails)

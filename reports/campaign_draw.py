@@ -30,7 +30,8 @@ DRAWING = 1
 """The version of the drawing: another one gives other scenarios for the same seed."""
 
 TOGETHER = 8
-"""So many consecutive indices share layers, sizes, loss, dtype and learning rate, and differ in their numbers."""
+"""So many consecutive indices share layers, sizes, loss, dtype and learning rate, and differ in their numbers, unless a
+campaign says otherwise: more of them cost engines that compile less time, and are fewer shapes."""
 
 SIZES = (
     (1, 2, 3, 4, 5, 7, 8, 9),
@@ -110,9 +111,9 @@ class Drawn:
         return unusual[0] if len(unusual) == 1 else "several" if unusual else "ordinary"
 
 
-def drawn(seed: int, index: int) -> Drawn:
-    """Return scenario `index` of the campaign with this seed."""
-    shape = draw_shape(Chance.at(seed, (1 << 63) + index // TOGETHER))
+def drawn(seed: int, index: int, together: int = TOGETHER) -> Drawn:
+    """Return scenario `index` of the campaign with this seed, whose shapes are kept for `together` indices each."""
+    shape = draw_shape(Chance.at(seed, (1 << 63) + index // together))
     return draw_numbers(Chance.at(seed, index), shape, f"campaign-{seed}-{index}")
 
 

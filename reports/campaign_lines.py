@@ -10,7 +10,7 @@ from gradparity.reference.errors import InputError
 from gradparity.reference.formulas import table
 from gradparity.reference.problem import Problem
 from gradparity.reference.verdict import Finding, Verdict
-from gradparity.reports.campaign_draw import DRAWING, Drawn
+from gradparity.reports.campaign_draw import TOGETHER, Drawn
 from gradparity.reports.cell import Cell
 from gradparity.reports.codec import decode, dumps
 from gradparity.reports.results import versions
@@ -54,6 +54,10 @@ class Header:
 
     campaign: int
     seed: int
+    together: int = TOGETHER
+
+    def __str__(self) -> str:
+        return f"seed {self.seed}, {self.together} draws a shape (drawing {self.campaign})"
 
 
 def line(drawn: Drawn, index: int, cell: Cell, problem: Problem) -> Line:
@@ -152,7 +156,6 @@ def _read(old: bytes, header: Header, path: Path, resume: bool) -> list[Line]:
         raise InputError(f"{path} holds a campaign already; go on with --resume, or choose another folder")
     if found != header:
         raise InputError(
-            f"{path} was drawn with seed {found.seed} (drawing {found.campaign}), not {header.seed} ({DRAWING});"
-            " give that seed, or choose another folder"
+            f"{path} was drawn with {found}, not {header}; give what it was drawn with, or choose another folder"
         )
     return kept

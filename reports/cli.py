@@ -212,6 +212,10 @@ def diff(old: Path, new: Path, bits: bool, form: str, output: Path | None) -> No
 @cli.command()
 @click.option("--count", type=click.IntRange(min=1), default=1000, show_default=True, help="Number of scenarios.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of the draws.")
+@click.option(
+    "--together", type=click.IntRange(min=1), default=8, show_default=True, metavar="N",
+    help="Draws of each shape: engines that compile, compile once a shape.",
+)  # fmt: skip
 @click.option("engines", "--engine", multiple=True, metavar="NAME", help="An engine, a pattern, or file.py:function.")
 @click.option("--out", type=FOLDER, metavar="DIR", help="Where the results grow. Default: campaign-SEED.")
 @click.option("--resume", is_flag=True, help="Go on with the campaign that is in DIR.")

@@ -19,6 +19,7 @@ from gradparity.reports.store import write
 def campaign_command(
     count: int,
     seed: int,
+    together: int,
     engines: Sequence[str],
     out: Path | None,
     resume: bool,
@@ -27,7 +28,9 @@ def campaign_command(
 ) -> int:
     """Run a campaign; return the exit code. Raises `InputError` before anything runs."""
     directory = out or Path(f"campaign-{seed}")
-    campaign = Campaign(count, seed, engines or None, directory, resume=resume, timeout=timeout, jobs=jobs)
+    campaign = Campaign(
+        count, seed, engines or None, directory, together=together, resume=resume, timeout=timeout, jobs=jobs
+    )
     failures: list[Failure] = []
     try:
         with LiveProgress(campaign.left) as progress:

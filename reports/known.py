@@ -45,9 +45,9 @@ class Entry:
     source: str
     reproduction: str
     functions: tuple[str, ...] = ("*",)
-    convention: str = ""
-    """The formula that a convention amounts to (`gradparity.reference.conventions`): it must give the engine's
-    numbers.
+    conventions: tuple[str, ...] = ()
+    """Where the formula of the difference is known (`gradparity.reference.conventions`), one of these must give the
+    engine's numbers. Several that hold at once are joined by ``+``.
     """
 
     def concerns(self, cell: Cell) -> bool:
@@ -68,7 +68,7 @@ class Entry:
         return (
             _matches(finding.program, self.programs)
             and _matches(finding.quantity, self.quantities)
-            and (not self.convention or self.convention in finding.convention.split())
+            and (not self.conventions or not set(self.conventions).isdisjoint(finding.convention.split()))
         )
 
     @property
@@ -92,6 +92,12 @@ def _entry(raw: Mapping[str, object]) -> Entry:
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()}
     fields["kind"] = Verdict(str(raw["kind"]))
     return Entry(**fields)  # type: ignore[arg-type]
+
+
+def conventions(engine: str, dtype: str) -> tuple[str, ...]:
+    """Return the conventions that are listed for `engine` in `dtype`, in whatever version."""
+    about = [e for e in entries() if _matches(engine, e.engines) and _matches(dtype, e.dtypes)]
+    return tuple(dict.fromkeys(name for entry in about for name in entry.conventions))
 
 
 def applied(cell: Cell, registry: tuple[Entry, ...] | None = None) -> Cell:

@@ -18,7 +18,7 @@ from gradparity.reference.problem import Array, Problem
 from gradparity.reference.scenario import Scenario
 from gradparity.reference.verdict import Finding, Verdict
 from gradparity.reports.cell import Cell, Figure
-from gradparity.reports.known import applied
+from gradparity.reports.known import applied, conventions
 
 _STATUS = {
     Status.UNSUPPORTED: Verdict.UNSUPPORTED,
@@ -66,7 +66,7 @@ class RunningCell:
 
     def __init__(self, subject: Subject, engine: str, watch: Watch | None = None) -> None:
         self.subject, self.engine = subject, engine
-        self.judge = Judge(subject.oracle, watch=watch)
+        self.judge = Judge(subject.oracle, conventions=conventions(engine, subject.problem.dtype), watch=watch)
         self.digests: defaultdict[str, hashlib._Hash] = defaultdict(hashlib.sha256)
         self.steps = 0
         self.losses: list[tuple[int, float]] = []

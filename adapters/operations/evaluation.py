@@ -83,7 +83,9 @@ class Evaluator:
             self._built[key] = self.driver.build(case, dtype)
         return self._built[key]
 
-    def _values(self, task: OperationTask, dtype: str, moved: Callable[[Array], Array] | None = None) -> dict[str, Array]:
+    def _values(
+        self, task: OperationTask, dtype: str, moved: Callable[[Array], Array] | None = None
+    ) -> dict[str, Array]:
         program = self._program(task.case, dtype)
         as_is: Callable[[Array], Array] = moved or (lambda x: x)
         given = [a.astype(dtype) if a.dtype.kind == "f" else a for a in task.arrays]
