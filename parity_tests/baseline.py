@@ -10,7 +10,7 @@ import pytest
 from gradparity.reference.errors import InputError
 from gradparity.reference.verdict import Finding
 from gradparity.reports.cell import Cell, Figure
-from gradparity.reports.drift import ENDED, was_wrong
+from gradparity.reports.drift import ENDED, is_wrong
 from gradparity.reports.recording import printed_name
 from gradparity.reports.snapshot import PRINTED, SCENARIO, ArrayKey, CellRecord, Snapshot
 
@@ -54,7 +54,7 @@ def fail_ended(config: pytest.Config, cell: Cell, text: str) -> None:
 def _news(record: CellRecord, bad: Iterable[Finding | Figure]) -> Iterator[str]:
     for item in bad:
         entry = record.by_key.get(_key(item))
-        if entry is None or not was_wrong(entry, record):
+        if entry is None or not is_wrong(entry, record):
             yield item.quantity
 
 

@@ -264,7 +264,7 @@ def _change(a: Entry, b: Entry, old: CellRecord, new: CellRecord, twins: tuple[E
 
 def _judged(a: Entry, b: Entry, old: CellRecord, new: CellRecord) -> Drift | None:
     """Return what the two verdicts say; None where they say that nothing happened."""
-    was, now = _wrong(a, old), _wrong(b, new)
+    was, now = is_wrong(a, old), is_wrong(b, new)
     if now and a.verdict == Verdict.KNOWN:
         # Listed for the old release, and not yet for the new one.
         return Drift.BECAME_WRONG if GREW in b.note else Drift.STILL_WRONG
@@ -278,7 +278,8 @@ def _judged(a: Entry, b: Entry, old: CellRecord, new: CellRecord) -> Drift | Non
     return Drift.REPAIRED if a.verdict == Verdict.KNOWN and listed[1] is None else Drift.CONVENTION
 
 
-def _wrong(entry: Entry, cell: CellRecord) -> bool:
+def is_wrong(entry: Entry, cell: CellRecord) -> bool:
+    """Return whether a quantity makes its cell fail."""
     return entry.verdict == Verdict.WRONG or (entry.verdict == Verdict.SUSPECT and not cell.structured)
 
 

@@ -49,7 +49,8 @@ def headline(comparison: Comparison, bits: bool = False) -> str:
 
 def counts(comparison: Comparison) -> str:
     """Return how many cells there are of each kind of drift."""
-    return ", ".join(f"{n} {drift}" for drift, n in comparison.counts.items()) or "no cells"
+    found = ", ".join(f"{n} {drift}" for drift, n in comparison.counts.items())
+    return f"{plural(len(comparison.cells), 'cell')} (scenario or probe × dtype × engine): {found or 'none'}"
 
 
 def sides(comparison: Comparison) -> Iterator[tuple[str, str]]:
@@ -171,8 +172,8 @@ def amount(change: Change, moved: Moved, cell: CellDrift) -> str:
         where = f"[{', '.join(map(str, change.index))}]" if change.index else ""
         parts.append(f"{change.quantity}{where}: {number(moved.old, cell.dtype)} → {number(moved.new, cell.dtype)}")
         parts.append(f"{figure(moved.ulp)} ULP")
-        if moved.share is not None and share_counts(change, cell):
-            parts.append(shared(moved.share))
+    if moved.share is not None and share_counts(change, cell):
+        parts.append(("" if parts else "in elements that are not kept, ") + shared(moved.share))
     kept = f"{moved.changed} of {moved.kept} {'samples' if moved.blocks else 'elements'} changed"
     blocks = f", in {plural(moved.blocks, 'block')}" if moved.blocks else ""
     parts.append(f"{kept}{blocks}" if moved.kept else "it is not kept element by element")

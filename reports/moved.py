@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,8 @@ class Moved:
     `first` is the flat index of the first element that changed; where elements are kept as samples only, of the first
     block with a changed element. `index` is the kept element that changed most, with its two values; `ulp` that change
     in units in the last place of the old value, `share` as a share of what rounding may do there (None where that is
-    not known). `changed` of `kept` kept elements changed, and `blocks` of the blocks of a larger array.
+    not known). Where elements that are not kept changed more, `share` is at most theirs, and there is no `index`.
+    `changed` of `kept` kept elements changed, and `blocks` of the blocks of a larger array.
     """
 
     first: int
@@ -52,7 +54,8 @@ def moved(old: Entry, new: Entry, allowed: Array, within: slice = slice(None), f
     starts = _changed_blocks(old, new)
     first = min([*old.indices[differs][:1], *starts[:1]], default=0)
     seen = differs & _in(old.indices, within)
-    about = Moved(int(first), int(differs.sum()), differs.size, len(starts))
+    hidden = _block_share(old, new)
+    about = Moved(int(first), int(differs.sum()), differs.size, len(starts), share=hidden, beyond=(hidden or 0.0) > 1.0)
     if not seen.any():
         return about
     a, b = old.values.astype(np.float64), new.values.astype(np.float64)
@@ -65,11 +68,16 @@ def moved(old: Entry, new: Entry, allowed: Array, within: slice = slice(None), f
         share = np.where(_may_overflow(fine, a, b, old.dtype), 0.0, share)
     measure = np.where(seen, ulp if share is None else share, -1.0)
     at = int(np.nanargmax(np.where(np.isnan(measure), np.inf, measure)))
-    return Moved(
-        int(first), int(differs.sum()), differs.size, len(starts), int(old.indices[at]), float(a[at]), float(b[at]),
-        _number(ulp[at]), None if share is None else _number(share[at]),
-        share is not None and (not share[seen].max() <= 1.0 or _blocks_beyond(old, new)),
-    )  # fmt: skip
+    largest = None if share is None else _number(share[at])
+    if largest is not None and largest < (hidden or 0.0):
+        return about
+    place: dict[str, Any] = {
+        "index": int(old.indices[at]),
+        "old": float(a[at]),
+        "new": float(b[at]),
+        "ulp": _number(ulp[at]),
+    }
+    return replace(about, **place, share=largest, beyond=about.beyond or (largest or 0.0) > 1.0)
 
 
 def _number(x: float) -> float:
@@ -105,19 +113,20 @@ def _changed_blocks(old: Entry, new: Entry) -> list[int]:
     return [int(i) for i in _starts(old.block_table)[old.block_table["crc"] != new.block_table["crc"]]]
 
 
-def _blocks_beyond(old: Entry, new: Entry) -> bool:
-    """Return whether the extremes or the sum of some block changed by more than its elements may."""
+def _block_share(old: Entry, new: Entry) -> float | None:
+    """Return the largest change of the least, the greatest or the sum of a block, as a share of what the changes of
+    its elements may make of it: no more than the largest share of an element. None where that is not known."""
     if not old.blocks:
-        return False
+        return None
     x, y = old.block_table, new.block_table
     size = x["stop"] - _starts(x)
     with np.errstate(all="ignore"):
         largest = np.maximum(np.abs(x["lowest"]), np.abs(x["highest"]))
         summed = size * (x["allowed"] + SUMMED * np.finfo(np.float64).eps * largest)
-        judged = np.isfinite(x["allowed"]) & (x["nonfinite"] == 0) & (y["nonfinite"] == 0)
-        outside = (changes(x["lowest"], y["lowest"]) > x["allowed"]) | (
-            changes(x["highest"], y["highest"]) > x["allowed"]
-        )
-        outside |= np.abs(x["total"] - y["total"]) > summed
-    broke = (y["nonfinite"] > x["nonfinite"]) & np.isfinite(x["allowed"])
-    return bool(((outside & judged) | broke).any())
+        shares = [changes(x[name], y[name]) / x["allowed"] for name in ("lowest", "highest")]
+        shares.append(changes(x["total"], y["total"]) / summed)
+        share = np.max([np.where(np.isnan(s), 0.0, s) for s in shares], axis=0)
+    share = np.where((x["nonfinite"] == 0) & (y["nonfinite"] == 0), share, 0.0)
+    share = np.where(y["nonfinite"] > x["nonfinite"], np.inf, share)
+    known = np.isfinite(x["allowed"])
+    return float(share[known].max()) if known.any() else None

@@ -21,7 +21,7 @@ from gradparity.reference.expected import quantity_shapes
 from gradparity.reference.judge import PLAIN, PROBED
 from gradparity.reference.problem import Array, Problem
 from gradparity.reference.verdict import Finding
-from gradparity.reports.cell import Cell
+from gradparity.reports.cell import Cell, Figure
 from gradparity.reports.kept import Keeping
 from gradparity.reports.plan import Plan, sources
 from gradparity.reports.running import Subject
@@ -73,7 +73,7 @@ def record(
         on_cell(cell)
 
     def pool() -> Pool:
-        return Pool(side.python, jobs, timeout, side.pythonpath)
+        return Pool(python=side.python, pythonpath=side.pythonpath, jobs=jobs, timeout=timeout)
 
     again: Digests = {}
 
@@ -140,11 +140,10 @@ class CellRecording:
         yield from (self._entry(cell, f, order) for order, f in enumerate(findings))
         for order, figure in enumerate(cell.figures, len(findings)):
             if figure.value is not None:
-                row, column = figure.index
                 yield Entry.of(
                     np.full((1, 1, 1), figure.value, cell.dtype), np.asarray(figure.allowed), kind=SCENARIO,
                     subject=cell.scenario, dtype=cell.dtype, engine=cell.engine, program=PRINTED,
-                    quantity=f"{figure.quantity}[{row},{column}] in step {figure.step}", order=order,
+                    quantity=printed_name(figure), order=order,
                     verdict=str(figure.verdict), note=f"printed as {figure.printed}", reproducible=None,
                 )  # fmt: skip
 
@@ -156,6 +155,12 @@ class CellRecording:
             SCENARIO, cell.scenario, cell.dtype, cell.engine, *key, order, str(finding.verdict), note(cell, finding),
             self.shapes[key], reproducible=None, **about,
         )  # fmt: skip
+
+
+def printed_name(figure: Figure) -> str:
+    """Return what the quantity of a printed figure is called in a snapshot."""
+    row, column = figure.index
+    return f"{figure.quantity}[{row},{column}] in step {figure.step}"
 
 
 def note(cell: Cell, finding: Finding) -> str:
