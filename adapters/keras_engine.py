@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gradparity.adapters.keras_layers import activations, classes, compiled, dense, set_dtype
+from gradparity.adapters.keras_layers import activations, classes, compiled, dense, refusing_nan, set_dtype
 from gradparity.adapters.protocol import Adapter, Network, Pairs, PlainProgram, Probe, Update
 from gradparity.adapters.tensorflow_engine import from_environ, tensorflow, tensorflow_environment
 from gradparity.reference.errors import InputError
@@ -54,7 +54,8 @@ class _Plain(PlainProgram):
 
     def step(self, X: Array, Y: Array) -> tuple[Any, Pairs]:
         set_dtype(self.network.dtype)
-        loss = self._model.train_on_batch(X, Y)
+        with refusing_nan():
+            loss = self._model.train_on_batch(X, Y)
         return np.asarray(loss, X.dtype), self._gradients()
 
     def train(self, batches: Sequence[tuple[Array, Array]]) -> Iterator[Update]:
@@ -71,7 +72,9 @@ class _Plain(PlainProgram):
         set_dtype(self.network.dtype)
         X, Y = batches[0]
         recorder = keras.callbacks.LambdaCallback(on_epoch_end=record)
-        self._model.fit(**_training_data(X, Y), epochs=len(batches), shuffle=False, verbose=0, callbacks=[recorder])
+        arguments = {"epochs": len(batches), "shuffle": False, "verbose": 0, "callbacks": [recorder]}
+        with refusing_nan():
+            self._model.fit(**_training_data(X, Y), **arguments)
         yield from updates
 
     def _gradients(self) -> Pairs:
@@ -117,7 +120,9 @@ class _Probed:
             layer.bias.assign(b)
         for zero in self._zeros:
             zero.assign(np.zeros(zero.shape, X.dtype))
-        seen: dict[str, Any] = {"loss": np.asarray(self._model.train_on_batch(X, Y), X.dtype)}
+        with refusing_nan():
+            loss = self._model.train_on_batch(X, Y)
+        seen: dict[str, Any] = {"loss": np.asarray(loss, X.dtype)}
         gradient = self._optimizer.gradient
         for l, (layer, (at_Z, at_A)) in enumerate(zip(self._dense, self._taps, strict=True), start=1):
             seen |= {f"Z{l}": at_Z.seen.numpy(), f"A{l}": at_A.seen.numpy(), f"delta{l}": gradient(at_Z.zero)}
