@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from gradparity.adapters.keras_api import keras
-from gradparity.adapters.keras_layers import activations, classes, compiled, dense, set_dtype
+from gradparity.adapters.keras_layers import activations, classes, compiled, dense, refusing_nan, set_dtype
 from gradparity.adapters.protocol import Adapter, Network, Pairs, PlainProgram, Probe, Update
 from gradparity.adapters.tensorflow_engine import from_environ, tensorflow, tensorflow_environment
 from gradparity.reference.errors import InputError
@@ -67,7 +67,9 @@ class _Plain(PlainProgram):
         set_dtype(self.network.dtype)
         X, Y = batches[0]
         recorder = keras().callbacks.LambdaCallback(on_epoch_end=record)
-        self._model.fit(**_training_data(X, Y), epochs=len(batches), shuffle=False, verbose=0, callbacks=[recorder])
+        arguments = {"epochs": len(batches), "shuffle": False, "verbose": 0, "callbacks": [recorder]}
+        with refusing_nan():
+            self._model.fit(**_training_data(X, Y), **arguments)
         yield from updates
 
     def _gradients(self) -> Pairs:
@@ -123,7 +125,8 @@ def _loss_of_batch(model: Any, X: Array, Y: Array) -> Array:
     """Make one update and return the loss before it."""
     # Else Keras 3 returns the mean over all batches so far, in most of its releases.
     model.reset_metrics()
-    return np.asarray(model.train_on_batch(X, Y), X.dtype)
+    with refusing_nan():
+        return np.asarray(model.train_on_batch(X, Y), X.dtype)
 
 
 def _finds_logits(network: Network) -> bool:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from gradparity.adapters.keras_api import keras, ops
-from gradparity.adapters.protocol import Network
+from gradparity.adapters.protocol import Network, Unsupported
 from gradparity.reference.problem import Layer
 
 
@@ -139,6 +140,17 @@ def classes() -> SimpleNamespace:
             return y
 
     return SimpleNamespace(OwnLoss=OwnLoss, RecordingSGD=RecordingSGD, Tap=Tap)
+
+
+@contextmanager
+def refusing_nan() -> Iterator[None]:
+    """Raise `Unsupported` where torch's binary cross-entropy refuses outputs that are NaN; Keras clips all others."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "between 0 and 1" not in str(error):
+            raise
+        raise Unsupported(f"torch refuses outputs that are NaN in binary_cross_entropy: {error}") from None
 
 
 def set_dtype(dtype: str) -> None:

@@ -31,28 +31,58 @@ def _keras_probabilities(J: LossFunction, dtype: str) -> LossFunction:
     """Divide probabilities by their sum over classes, and clip them to ``[ε, 1 − ε]``, ε = 1e-7.
 
     Source: Keras, ``binary_crossentropy`` and ``categorical_crossentropy`` of each backend. The clipped logarithm has
-    the derivative 0 outside; that of the quotient ``a/Σa`` adds ``Σy`` over the unclipped classes.
+    the derivative 0 outside; that of the quotient ``q = a/Σa`` adds ``Σy`` over the unclipped classes. On an end of the
+    interval, the derivative of the clip is 0, ½ (JAX) or 1, and within its error of one, q may be on either side.
     """
     low, high = (float(np.dtype(dtype).type(bound)) for bound in (1e-7, 1.0 - 1e-7))
 
-    def clipped(a: Array) -> Array:
-        return np.clip(a / total(a) if J.classes else a, low, high)
+    def quotient(a: Array) -> Array:
+        return a / total(a) if J.classes else a
 
-    def open_(a: Array) -> Array:
-        quotient = a / total(a) if J.classes else a
-        return (quotient >= low) & (quotient <= high)
+    def clipped(a: Array) -> Array:
+        return np.clip(quotient(a), low, high)
+
+    def inside(a: Array) -> Array:
+        q = quotient(a)
+        return (q >= low) & (q <= high)
+
+    def relative(a: Ball) -> Array | float:
+        """Return what the sum inherits, relative to it."""
+        if a.exact or not J.classes:
+            return 0.0
+        rad = total(np.broadcast_to(a.rad, a.mid.shape))
+        return rad / np.maximum(total(a.mid) - rad, 0.0)
+
+    def ball(a: Ball) -> Ball:
+        if a.exact:
+            return Ball(clipped(a.mid))
+        # |a′/s′ − a/s| ≤ (rad + q·Σrad)/(s − Σrad)
+        rad = a.rad * (1 + relative(a)) / total(a.mid) + quotient(a.mid) * relative(a) if J.classes else a.rad
+        return Ball(clipped(a.mid), rad, None)
+
+    def either(r: Rounding, a: Ball) -> Array:
+        q, n = quotient(a.mid), a.mid.shape[-2]
+        reach = ball(a).rad + q * (r.gamma(n + 4) if J.classes else 0.0 if a.exact else r.gamma(2))
+        return (np.abs(q - low) <= reach) | (np.abs(q - high) <= reach)
 
     def gradient(a: Array, y: Array) -> Array:
-        inside = np.where(open_(a), J.gradient(clipped(a), y), 0)
-        return (inside + total(np.where(open_(a), y, 0))) / total(a) if J.classes else inside
+        g = np.where(inside(a), J.gradient(clipped(a), y), 0)
+        return (g + total(np.where(inside(a), y, 0))) / total(a) if J.classes else g
 
     def gradient_error(r: Rounding, a: Ball, y: Array, value: Array) -> Terms:
-        terms = J.gradient_error(r, Ball(clipped(a.mid)), y, value)
-        quotient = r.gamma(2 * a.mid.shape[-2] + 4) * (np.abs(value) + total(y)) if J.classes else 0.0
-        return terms._replace(own=np.where(open_(a.mid), terms.own, 0.0) + quotient)
+        terms, open_, n = J.gradient_error(r, ball(a), y, value), either(r, a), a.mid.shape[-2]
+        own = np.where(inside(a.mid) | open_, terms.own, 0.0)
+        own = own + np.where(open_, np.abs(J.gradient(clipped(a.mid), y)), 0.0)
+        rad = np.where(inside(a.mid) | open_, terms.rad, 0.0)
+        if J.classes:
+            s = total(a.mid)
+            rad = rad / s + relative(a) * (np.abs(value) + rad / s)
+            size = np.abs(value) + 2 * total(y) / s
+            own = (own + total(np.where(open_, y, 0.0))) / s + r.gamma(4 * n + 8) * size
+        return Terms(own, rad, np.where(np.isposinf(a.var), np.inf, np.square(rad)))
 
     def term_error(r: Rounding, a: Ball, y: Array, value: Array) -> Terms:
-        terms = J.term_error(r, Ball(clipped(a.mid)), y, value)
+        terms = J.term_error(r, ball(a), y, value)
         return terms._replace(own=terms.own + (r.gamma(a.mid.shape[-2] + 4) * total(y) if J.classes else 0.0))
 
     return replace(
