@@ -189,7 +189,7 @@ def product_bound(
             S += term
     smallest, largest = S.min(initial=np.inf), S.max(initial=0.0)
     zero = None if smallest > 0.0 else (S == 0.0) & ~_underflowing(r, add(p, P.rad), add(q, Q.rad))
-    unknown = None if largest <= r.overflow else S > r.overflow
+    unknown = None if largest <= r.overflow else r.overflow < S
     floor = add((n + 1) * r.omega, times(p, r.flushed(q)), times(r.flushed(p), q))
     rad = S
     rad *= r.gamma(n + extra)
@@ -257,7 +257,7 @@ def sum_bound(r: Rounding, x: Ball, extra: int, mid: Array | Unevaluated) -> Err
 
 def overflowing(r: Rounding, S: Array, rad: Array) -> Array:
     """Return `rad`, infinite where a partial sum may exceed the largest finite number."""
-    return rad if S.max(initial=0.0) <= r.overflow else np.where(S > r.overflow, np.inf, rad)
+    return rad if S.max(initial=0.0) <= r.overflow else np.where(r.overflow < S, np.inf, rad)
 
 
 def rounded(r: Rounding, local: Array | float, inherited: Array | float, inherited_var: Array | float) -> Error:
