@@ -38,6 +38,11 @@ class Activation(Protocol):
         """Return how its derivative is written, in A and Z."""
         ...
 
+    @property
+    def unrounded(self) -> bool:
+        """Return whether value and pullback are exact in the precision of their inputs."""
+        ...
+
     def value(self, z: Array, slope: float) -> Array:
         """Return ``A = f(Z)``."""
         ...
@@ -69,6 +74,7 @@ class Elementwise:
     rounding: Callable[[Rounding, Array, Array, float], Array | float]
     lipschitz: Callable[[Array, Array | float, float], Array]
     slack: Callable[[Rounding, Ball, Ball, float], Slack]
+    unrounded: bool = False
 
     def value(self, z: Array, slope: float) -> Array:
         """Return ``f(z)``."""
@@ -158,6 +164,7 @@ ACTIVATIONS: dict[str, Activation] = {
         rounding=lambda r, z, a, _: r.flushed(a),
         lipschitz=lambda z, rad, _: np.ones_like(magnitude(z)),
         slack=lambda r, z, a, _: Slack(0.0, 0.0, 0.0),
+        unrounded=True,
     ),
     "relu": Elementwise(
         "ReLU", "[Z > 0]",
@@ -166,6 +173,7 @@ ACTIVATIONS: dict[str, Activation] = {
         rounding=lambda r, z, a, _: r.flushed(a),
         lipschitz=lambda z, rad, _: (z + rad > 0).astype(np.float64),
         slack=lambda r, z, a, _: _relu_slack(r, z, a, 0.0),
+        unrounded=True,
     ),
     "leaky_relu": Elementwise(
         "leakyReLU", "(1 if Z > 0 else α)",

@@ -8,10 +8,10 @@ from math import log10
 
 import numpy as np
 
-from gradparity.reference.bounds import SIGMAS, Ball, Rounding, magnitude
+from gradparity.reference.bounds import SIGMAS, Ball, Rounding
 from gradparity.reference.evaluation import Evaluation
 from gradparity.reference.problem import Array
-from gradparity.reference.sweep import deviations, swept
+from gradparity.reference.sweep import deviations, difference, swept
 from gradparity.reference.verdict import Finding, Verdict, Worst
 
 MAX_DETAILS = 10
@@ -55,7 +55,7 @@ class Comparison:
 
 def against(value: Array, ball: Ball) -> Comparison:
     """Compare `value` with `ball`. The error is infinite where the classes (finite, +∞, −∞, NaN) differ."""
-    error = magnitude(value - ball.mid)
+    error = np.abs(difference(value, ball.mid))
     if not np.isfinite(error.sum()):
         same = (value == ball.mid) | (np.isnan(value) & np.isnan(ball.mid))
         error = np.where(same, 0.0, np.where(np.isfinite(value) & np.isfinite(ball.mid), error, np.inf))

@@ -88,7 +88,7 @@ class Evaluation:
         return self.values[name]
 
     def _inputs(self, row: Row, mids: list[Array]) -> list[Array]:
-        return mids if row.products else [mid.astype(self.r.wide, copy=False) for mid in mids]
+        return mids if row.products or row.unrounded else [mid.astype(self.r.wide, copy=False) for mid in mids]
 
     def evaluate(self, row: Row, **replaced: Ball) -> Ball:
         """Compute `row` from its inputs, of which some may be `replaced`."""

@@ -47,6 +47,8 @@ class Row:
     """Whether the inputs go into products only, and may stay in the precision in which they were given."""
     elementwise: bool = False
     """Whether each element depends on the same element of each input alone, so that the row may be taken in blocks."""
+    unrounded: bool = False
+    """Whether the value is exact in the precision of the inputs."""
     alternatives: tuple[Row, ...] = ()
     """Other formulas for the same quantity that a correct engine may use."""
 
@@ -90,7 +92,7 @@ def _activation(l: int, layer: Layer) -> Row:
         f"A{l}", f"{f.symbol}(Z{l})", (f"Z{l}",), (layer.units, "m"),
         compute=lambda on, Z: f.value(Z, layer.slope),
         bound=lambda r, A, Z: f.value_bound(r, Z, A, layer.slope),
-        elementwise=isinstance(f, Elementwise),
+        elementwise=isinstance(f, Elementwise), unrounded=f.unrounded,
     )  # fmt: skip
 
 
@@ -135,7 +137,7 @@ def pullback_row(f: Activation, l: int, layer: Layer) -> Row:
         (f"dA{l}", f"Z{l}", f"A{l}"), (layer.units, "m"),
         compute=lambda on, g, Z, A: f.pullback(g, Z, A, layer.slope),
         bound=lambda r, delta, g, Z, A: f.pullback_bound(r, g, Z, A, layer.slope),
-        elementwise=isinstance(f, Elementwise),
+        elementwise=isinstance(f, Elementwise), unrounded=f.unrounded,
     )  # fmt: skip
     if isinstance(f, Elementwise):
         selected = replace(general, compute=lambda on, g, Z, A: f.selected(g, Z, A, layer.slope))

@@ -34,6 +34,7 @@ class Softmax:
 
     symbol: str = "softmax"
     derivative_formula: str = "(∂A/∂Z)ᵀ"
+    unrounded: bool = False
 
     def value(self, z: Array, slope: float) -> Array:
         """Return ``p``."""

@@ -12,7 +12,7 @@ from math import log10
 
 import numpy as np
 
-from gradparity.reference.bounds import SIGMAS, Ball, Rounding, magnitude
+from gradparity.reference.bounds import SIGMAS, Ball, Rounding
 from gradparity.reference.evaluation import BLOCK
 from gradparity.reference.problem import Array
 from gradparity.reference.verdict import Finding, Verdict, Worst
@@ -46,7 +46,7 @@ def swept(
             bound = rad[block] if rad.size > 1 else rad
             if not bound.min() > 0.0:
                 bound = np.maximum(bound, SMALLEST)
-            error = np.subtract(part[block], mid[block]).astype(np.float64, copy=False)
+            error = difference(part[block], mid[block])
             if low is not None:
                 error -= low[block]
             np.abs(error, out=error)
@@ -81,6 +81,11 @@ def swept(
     )
 
 
+def difference(value: Array, mid: Array) -> Array:
+    """Return ``value − mid`` in float64, taken in the finer of that and the type of `mid`."""
+    return np.subtract(value, mid, dtype=np.result_type(mid, np.float64)).astype(np.float64, copy=False)
+
+
 def deviations(error: Array, ball: Ball) -> Array | float:
     """Return `error` in standard deviations; 0 where the statistical tier says nothing more than the bound."""
     if ball.own_var is None or ball.exact:
@@ -97,7 +102,7 @@ def _sigmas(value: Array, ball: Ball, ratio: float) -> float:
         return 0.0
     if ratio <= ball.screen:
         return SIGMAS * ratio / ball.screen
-    return float(np.max(deviations(magnitude(value - ball.mid - ball.low), ball)))
+    return float(np.max(deviations(np.abs(difference(value, ball.mid) - ball.low), ball)))
 
 
 def _worst(
