@@ -33,8 +33,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make room for the notes of the summary."""
+    """Make room for the notes of the summary; a baseline that cannot be read is told before anything runs."""
     config.stash[NOTES] = {}
+    if config.getoption("--parity-baseline"):
+        from gradparity.parity_tests.baseline import baseline
+
+        baseline(config)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from gradparity.parity_tests.baseline import baseline, fail, fail_ended
+from gradparity.parity_tests.baseline import fail, fail_ended
 from gradparity.parity_tests.plugin import NOTES
 from gradparity.parity_tests.session import Cells, Key, Selection, select
 from gradparity.reference.errors import InputError
@@ -33,8 +33,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "key" not in metafunc.fixturenames:
         return
     selection = _selection(metafunc.config)
-    # A file that cannot be read is told before anything runs.
-    baseline(metafunc.config)
     keys = selection.keys
     if metafunc.function is test_printed_figures:
         with_figures = {s.scenario.name for s in selection.plan.subjects if s.figures}
