@@ -71,7 +71,7 @@ def record(
         on_cell(cell)
 
     def pool() -> Pool:
-        return Pool(python=side.python, jobs=jobs, timeout=timeout)
+        return Pool(side.python, jobs, timeout)
 
     with pool() as workers:
         execute(chosen, finished, pool=workers, watching=watching)
