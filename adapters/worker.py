@@ -126,6 +126,7 @@ def main(family: str) -> None:
             runner(family)
         send(results, HELLO)
         while True:
+            item: Item | Outputs
             for item in answer(tasks.get()):
                 send(results, item)
 

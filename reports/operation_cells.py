@@ -83,7 +83,7 @@ def jobs(
 
 @lru_cache
 def _importable(package: str) -> bool:
-    return registry._importable(package)
+    return registry.importable(package)
 
 
 class OperationRun:
