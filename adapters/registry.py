@@ -72,6 +72,7 @@ class Engine:
 
 
 def importable(package: str) -> bool:
+    """Return whether `package` is there, without importing it."""
     # A folder that an uninstalled package left behind is found too, but without an origin.
     try:
         spec = find_spec(package)

@@ -73,11 +73,12 @@ def jobs(
     """
     names = [e.name for e in registry.BUILT_IN if e.installed] if engines is None else list(engines)
     exists = there or _importable
+    packages = {"tf": "tensorflow"}
     return [
         (case, engine)
         for engine in names
         for case in cases
-        if case.runs_on(engine, full or engines is not None) and exists({"tf": "tensorflow"}.get(case.framework, case.framework))
+        if case.runs_on(engine, full or engines is not None) and exists(packages.get(case.framework, case.framework))
     ]
 
 
