@@ -126,7 +126,8 @@ def main(family: str) -> None:
             runner(family)
         send(results, HELLO)
         while True:
-            for item in answer(tasks.get()):
+            items: Iterator[Item | Outputs] = answer(tasks.get())
+            for item in items:
                 send(results, item)
 
 

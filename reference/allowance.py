@@ -60,8 +60,8 @@ def sensitivities(fine: Named, perturbed: Sequence[tuple[Named, Named]], eta: fl
     Of the two directions the smaller change counts, so that a kink that a number lies on exactly does not.
     """
     found = {}
-    for name, value in fine.items():
-        value, squares = value.astype(np.float64), np.zeros(value.shape)
+    for name, given in fine.items():
+        value, squares = given.astype(np.float64), np.zeros(given.shape)
         for pair in perturbed:
             both = [np.abs(side[name].astype(np.float64) - value) / eta for side in pair]
             squares += np.square(np.fmin(*both))

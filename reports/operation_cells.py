@@ -73,30 +73,25 @@ def jobs(
     """
     names = [e.name for e in registry.BUILT_IN if e.installed] if engines is None else list(engines)
     exists = there or _importable
+    packages = {"tf": "tensorflow"}
     return [
         (case, engine)
         for engine in names
         for case in cases
-        if case.runs_on(engine, full or engines is not None)
-        and exists({"tf": "tensorflow"}.get(case.framework, case.framework))
+        if case.runs_on(engine, full or engines is not None) and exists(packages.get(case.framework, case.framework))
     ]
 
 
 @lru_cache
 def _importable(package: str) -> bool:
-    return registry._importable(package)
+    return registry.importable(package)
 
 
 class OperationRun:
     """Runs probes in a pool of workers; `gradparity.reports.recording` records what comes of it."""
 
-    def __init__(
-        self,
-        chosen: Jobs,
-        dtypes: Sequence[str] = DTYPES,
-        on_task: Callable[[OperationTask], object] = lambda _: None,
-    ) -> None:
-        self.chosen, self.dtypes, self.on_task = chosen, dtypes, on_task
+    def __init__(self, chosen: Jobs, dtypes: Sequence[str] = DTYPES) -> None:
+        self.chosen, self.dtypes = chosen, dtypes
 
     def run(self, pool: Pool, finished: Callable[[CellRecord], None]) -> None:
         """Run and judge every probe, calling `finished` with each cell."""
@@ -122,7 +117,6 @@ class OperationRun:
                 running.setdefault(id(task), []).append(item)
             else:
                 done.append((task, running.pop(id(task), []), item))
-                self.on_task(task)
 
         pool.run(tasks, consume)
         yield from done
@@ -143,7 +137,9 @@ def records(task: OperationTask, outputs: Sequence[Outputs], end: Ended) -> Iter
 
 def _record(task: OperationTask, out: Outputs, end: Ended) -> CellRecord:
     judged = _judged(task, out)
-    entries = tuple(_entry(task, out, order, name, judged.get(name)) for order, name in enumerate(out.values))
+    entries = tuple(
+        _entry(task, out, order, name, judged.get(name)) for order, name in enumerate(out.values)
+    )
     verdict = _STATUS[out.status]
     wrong = any(entry.verdict == Verdict.WRONG for entry in entries)
     declared = any(entry.verdict == Verdict.DECLARED for entry in entries)
