@@ -91,5 +91,5 @@ def upgrade_command(
         click.echo(note, err=True)
     code = report(found.comparison, bits, form, output)
     for engine, log in found.broken.items():
-        click.echo(f"cannot be imported: {engine}:\n{log}", err=True)
+        click.echo(f"cannot be used: {engine}: {log}", err=True)
     return code or found.exit_code(bits)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from gradparity.reference.errors import InputError
 from gradparity.reports.drift import Comparison, compare
@@ -12,15 +12,14 @@ from gradparity.reports.environments import Environment, current
 from gradparity.reports.lock import Lock
 from gradparity.reports.snapshot import Snapshot
 from gradparity.reports.wanted import Wanted, concerned
-from gradparity.reports.workshop import Workshop
+from gradparity.reports.workshop import Workshop, unusable
 
 
 @dataclass(frozen=True)
 class Upgrade:
     """What changed from one environment to the other. `packages` says which versions differ; `notes` what was decided.
 
-    `broken` holds the engines that ran on one side only, since on the other their framework cannot be imported, with
-    the last lines of the attempt.
+    `broken` holds what cannot be imported or used on one side, with the last lines of the attempt.
     """
 
     old: Snapshot
@@ -28,7 +27,7 @@ class Upgrade:
     comparison: Comparison
     packages: tuple[str, ...]
     notes: tuple[str, ...] = ()
-    broken: Mapping[str, str] = ()  # type: ignore[assignment]
+    broken: Mapping[str, str] = field(default_factory=dict)
 
     def exit_code(self, bits: bool = False) -> int:
         """Return that of the comparison, or 3 where nothing is wrong but engines are broken on one side."""
@@ -67,6 +66,9 @@ def upgrade(old: Wanted, new: Wanted, shop: Workshop) -> Upgrade:
     broken = {
         f"{name} in {side.text}": log for side, e in ((old, before), (new, after)) for name, log in e.failed.items()
     }
+    lost = [unusable(snapshot) for snapshot in (ran, ran_too)]
+    for side, mine, other in ((old, *lost), (new, *reversed(lost))):
+        broken |= {f"{engine} in {side.text}": said for engine, said in mine.items() if engine not in other}
     notes = [f"{side.text}: {note}" for side, lock in ((old, first), (new, second)) if lock for note in lock.notes]
     ran, ran_too = _common(ran, ran_too), _common(ran_too, ran)
     return Upgrade(ran, ran_too, compare(ran, ran_too), tuple(differences(pins, later_pins)), tuple(notes), broken)

@@ -164,6 +164,6 @@ def _parsed(version: str) -> Version | None:
 def concerned(sides: Sequence[Wanted]) -> frozenset[str] | None:
     """Return the packages whose engines are to run: those named on any side; None for all."""
     named = {name for side in sides for name in side.named}
-    if not named or any(side.file for side in sides) or not named & {*FRAMEWORKS, "keras", "jaxlib", "numpy"}:
+    if any(side.file for side in sides) or not named & {*FRAMEWORKS, "keras", "jaxlib", "numpy"}:
         return None
     return frozenset(named)

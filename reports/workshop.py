@@ -8,13 +8,14 @@ from types import TracebackType
 from typing import Self
 
 from gradparity.adapters.registry import find
+from gradparity.reference.verdict import Verdict
 from gradparity.reports import interpreter
 from gradparity.reports.environments import Environment, build
 from gradparity.reports.interpreter import Interpreter
 from gradparity.reports.lock import Lock, resolve
 from gradparity.reports.measure import measured
 from gradparity.reports.selection import Selection
-from gradparity.reports.snapshot import Snapshot
+from gradparity.reports.snapshot import CellRecord, Snapshot
 from gradparity.reports.steps import Steps
 from gradparity.reports.unbuildable import Stage, Unbuildable
 from gradparity.reports.uv import Uv
@@ -69,7 +70,7 @@ class Workshop:
         if not usable:
             broken, log = next(iter(environment.failed.items()), ("what was named", ""))
             raise Unbuildable(Stage.IMPORT, f"{broken} cannot be imported in the environment of {side.text}", log)
-        return measured(
+        snapshot = measured(
             environment,
             self.selection,
             usable,
@@ -78,3 +79,24 @@ class Workshop:
             fresh=self.fresh,
             step=lambda total: self.steps.step(f"running {side.text}", total),
         )
+        gone = unusable(snapshot)
+        if len(gone) == len({cell.engine for cell in snapshot.cells}):
+            raise Unbuildable(Stage.IMPORT, f"no engine can be used in the environment of {side.text}", log_of(gone))
+        return snapshot
+
+
+def log_of(gone: Mapping[str, str]) -> str:
+    """Return the reasons, each once."""
+    return "\n".join(dict.fromkeys(gone.values()))
+
+
+def unusable(snapshot: Snapshot) -> dict[str, str]:
+    """Return the engines that could not run anything, with the reason: most often that they cannot be imported."""
+    cells: dict[str, list[CellRecord]] = {}
+    for cell in snapshot.cells:
+        cells.setdefault(cell.engine, []).append(cell)
+    return {
+        engine: found[0].message
+        for engine, found in cells.items()
+        if all(cell.verdict == Verdict.UNSUPPORTED for cell in found)
+    }
