@@ -157,10 +157,15 @@ def _keras_tensorflow_logits(problem: Problem) -> tuple[Row, ...]:
     return replace(loss_row(J, layers, loss), inputs=inputs, alternatives=()), delta
 
 
+LOSS_VARIANTS: dict[str, tuple[tuple[str, ...], Variant]] = {
+    "keras-probabilities": (("bce", "cce"), _keras_probabilities),
+    "torch-bceloss": (("bce",), partial(_torch_bceloss, smallest=float(np.float32(1e-12)))),
+    "torch-compile-bceloss": (("bce",), partial(_torch_bceloss, smallest=1e-12)),
+}
+"""What takes the place of some losses."""
+
 CONVENTIONS: dict[str, Convention] = {
-    "keras-probabilities": _of_loss(("bce", "cce"), _keras_probabilities),
-    "torch-bceloss": _of_loss(("bce",), partial(_torch_bceloss, smallest=float(np.float32(1e-12)))),
-    "torch-compile-bceloss": _of_loss(("bce",), partial(_torch_bceloss, smallest=1e-12)),
+    **{name: _of_loss(losses, variant) for name, (losses, variant) in LOSS_VARIANTS.items()},
     "jax-leaky-relu": _jax_leaky_relu,
     "tensorflow-leaky-relu": _tensorflow_leaky_relu,
     "keras-tensorflow-logits": _keras_tensorflow_logits,

@@ -16,7 +16,7 @@ from gradparity.reference import row_bounds
 from gradparity.reference.activations import ACTIVATIONS, Elementwise
 from gradparity.reference.bounds import Ball, Error, Rounding, T, magnitude, product_bound, rounding, sum_bound
 from gradparity.reference.compare import best
-from gradparity.reference.conventions import CONVENTIONS
+from gradparity.reference.conventions import LOSS_VARIANTS
 from gradparity.reference.evaluation import Exact
 from gradparity.reference.losses import LOSSES, LossFunction
 from gradparity.reference.problem import Array, Loss
@@ -93,7 +93,7 @@ def _conventions(formula: str, dtype: str) -> dict[str, Formula]:
     """Return what frameworks are known to compute instead of `formula`, by the name of the convention."""
     found = {
         name: _loss(variant(LOSSES[formula], dtype))
-        for name, (losses, variant) in CONVENTIONS.items()
+        for name, (losses, variant) in LOSS_VARIANTS.items()
         if formula in losses
     }
     if formula == "sgd":

@@ -90,8 +90,13 @@ def _importable(package: str) -> bool:
 class OperationRun:
     """Runs probes in a pool of workers; `gradparity.reports.recording` records what comes of it."""
 
-    def __init__(self, chosen: Jobs, dtypes: Sequence[str] = DTYPES) -> None:
-        self.chosen, self.dtypes = chosen, dtypes
+    def __init__(
+        self,
+        chosen: Jobs,
+        dtypes: Sequence[str] = DTYPES,
+        on_task: Callable[[OperationTask], object] = lambda _: None,
+    ) -> None:
+        self.chosen, self.dtypes, self.on_task = chosen, dtypes, on_task
 
     def run(self, pool: Pool, finished: Callable[[CellRecord], None]) -> None:
         """Run and judge every probe, calling `finished` with each cell."""
@@ -117,6 +122,7 @@ class OperationRun:
                 running.setdefault(id(task), []).append(item)
             else:
                 done.append((task, running.pop(id(task), []), item))
+                self.on_task(task)
 
         pool.run(tasks, consume)
         yield from done
