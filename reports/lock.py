@@ -23,7 +23,7 @@ from gradparity.reports.interpreter import Interpreter, find, here
 from gradparity.reports.store import write
 from gradparity.reports.unbuildable import Stage, Unbuildable
 from gradparity.reports.uv import Uv, settings
-from gradparity.reports.wanted import Wanted, backends
+from gradparity.reports.wanted import Wanted, backends, parts
 
 GRACE = timedelta(days=14)
 """How long after a release what it depends on may have been released, to be of its time."""
@@ -71,7 +71,7 @@ def resolve(
     satisfies what is wanted, or the index or the disk is to blame, and `InputError` for a file or a Python that cannot
     be used.
     """
-    like = like or {}
+    like = {name: pin for name, pin in (like or {}).items() if name not in parts(side)}
     partners_of = backends(side, like or distributions())
     kept = folder() / "requests" / f"{_request(side, python, like, partners_of, dated)}.json"
     if (known := _read(kept)) is not None:

@@ -131,6 +131,14 @@ def _partners(named: Mapping[str, str]) -> tuple[str, ...]:
     return ()
 
 
+def parts(side: Wanted) -> tuple[str, ...]:
+    """Return the packages that are released with one that was named, and go with it where it goes.
+
+    A jax takes the jaxlib before it too: whoever asks for that jax still wants to know what its own jaxlib computes.
+    """
+    return ("jaxlib",) if "jax" in side.named and "jaxlib" not in side.named else ()
+
+
 def backends(side: Wanted, there: Mapping[str, str]) -> list[tuple[str, ...]]:
     """Return what Keras is to run on where it was named alone, as lists of requirements to be tried in order.
 
