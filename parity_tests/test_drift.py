@@ -255,6 +255,18 @@ def test_the_share_is_of_the_step_in_which_the_inputs_were_the_same() -> None:
     assert first.moved.share < 1.0
 
 
+def test_the_share_of_a_large_array_is_of_that_step_too() -> None:
+    large = np.random.default_rng(5).random((5, 100, 100)).astype(np.float32)
+    new = shifted(large, (1, 7, 13))
+    new[2:] *= 3
+    first = one(*(cell(entry("W1_next", a), batches=((100, 5),)) for a in (large, new))).first
+    assert first is not None
+    assert first.moved is not None
+    assert first.step == 2
+    assert first.moved.share is not None
+    assert first.moved.share < 1.0
+
+
 def test_steps_with_fewer_samples_are_told_apart() -> None:
     ragged = np.arange(1.0, 29.0)
     old = entry("A1", ragged, dtype="float64")
