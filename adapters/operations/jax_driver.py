@@ -73,9 +73,7 @@ class JaxDriver:
             if not shapes:
                 shapes.extend(jax.eval_shape(lambda *a: flat(function(*a)), *given))
             floats = [shape for shape in shapes if is_float(jax, shape)]
-            weights = [
-                jax.numpy.asarray(weight(place, shape.shape), shape.dtype) for place, shape in enumerate(floats)
-            ]
+            weights = [jax.numpy.asarray(weight(place, shape.shape), shape.dtype) for place, shape in enumerate(floats)]
             found, others, gradients = program(given, weights)
             left, rest = iter(found), iter(others)
             values = [next(left if is_float(jax, shape) else rest) for shape in shapes]

@@ -62,9 +62,7 @@ class TorchDriver:
             weights = [torch.tensor(weight(i, tuple(y.shape))).to(y.dtype) for i, y in enumerate(pulled)]
             leaves = [tensors[place] for place in places]
             gradients = torch.autograd.grad(pulled, leaves, weights, allow_unused=True)
-            return named | {
-                f"d{place}": g.numpy() for place, g in zip(places, gradients, strict=True) if g is not None
-            }
+            return named | {f"d{place}": g.numpy() for place, g in zip(places, gradients, strict=True) if g is not None}
 
         return run
 
