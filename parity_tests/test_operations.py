@@ -115,10 +115,12 @@ def test_an_exact_kink_allows_nothing_more() -> None:
 def test_equal_numbers_move_alike_and_opposite_ones_stay_opposite() -> None:
     x = np.array([1.5, -1.5, 1.5, 0.25, 7.0, 0.1])
     for number in range(4):
-        signs = rule.signs(x, number)
-        assert signs[0] == signs[1] == signs[2]
-        assert set(signs.tolist()) <= {-1.0, 1.0}
-    assert len({tuple(rule.signs(np.arange(1.0, 40.0), n)) for n in range(4)}) == 4
+        xi = rule.directions(x, number)
+        assert xi[0] == xi[1] == xi[2]
+        assert np.abs(xi).max() <= np.sqrt(3)
+    many = [rule.directions(np.arange(1.0, 1e4), number) for number in range(4)]
+    assert all(abs(xi.mean()) < 0.05 and abs(xi.var() - 1) < 0.05 for xi in many)
+    assert abs(np.corrcoef(many) - np.eye(4)).max() < 0.05
 
 
 def test_sizes_of_intermediates_are_those_nearer_to_zero() -> None:
