@@ -126,8 +126,7 @@ def main(family: str) -> None:
             runner(family)
         send(results, HELLO)
         while True:
-            items: Iterator[Item | Outputs] = answer(tasks.get())
-            for item in items:
+            for item in answer(tasks.get()):
                 send(results, item)
 
 

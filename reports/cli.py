@@ -149,9 +149,7 @@ def scenarios() -> None:
 @click.option(
     "--timeout", type=click.FloatRange(min=0, min_open=True), default=300.0, show_default=True, help="Seconds a probe."
 )
-@click.option(
-    "jobs_wanted", "--jobs", type=click.IntRange(min=1), metavar="N", help="Frameworks side by side."
-)
+@click.option("jobs_wanted", "--jobs", type=click.IntRange(min=1), metavar="N", help="Frameworks side by side.")
 def probes(patterns: tuple[str, ...], **options: Any) -> None:
     """List, or run, the probes: single functions and optimizers on arrays of many shapes.
 

@@ -143,9 +143,7 @@ def records(task: OperationTask, outputs: Sequence[Outputs], end: Ended) -> Iter
 
 def _record(task: OperationTask, out: Outputs, end: Ended) -> CellRecord:
     judged = _judged(task, out)
-    entries = tuple(
-        _entry(task, out, order, name, judged.get(name)) for order, name in enumerate(out.values)
-    )
+    entries = tuple(_entry(task, out, order, name, judged.get(name)) for order, name in enumerate(out.values))
     verdict = _STATUS[out.status]
     wrong = any(entry.verdict == Verdict.WRONG for entry in entries)
     declared = any(entry.verdict == Verdict.DECLARED for entry in entries)

@@ -26,7 +26,7 @@ Program: TypeAlias = Callable[[Sequence[Array], Weight], Mapping[str, Any]]
 
 SMALL = 2**14
 DIRECTIONS = (4, 2)
-"""How many perturbations are tried: of small and of large arrays."""
+"""How many perturbations are tried: of small arrays, and of large ones and optimizers, which take long."""
 
 
 class Driver(Protocol):
@@ -107,7 +107,8 @@ class Evaluator:
     def _scales(self, task: OperationTask, outputs: Outputs) -> dict[str, tuple[Array, int]]:
         """Return, for each output, ``s + M`` and n, measured in the dtype of `outputs`."""
         case, dtype, fine = task.case, outputs.dtype, outputs.values
-        count, eta = DIRECTIONS[sum(a.size for a in task.arrays) > SMALL], rule.ETA[dtype]
+        few = case.form == "optimizer" or sum(a.size for a in task.arrays) > SMALL
+        count, eta = DIRECTIONS[few], rule.ETA[dtype]
         perturbed = [
             (self._values(task, dtype, up), self._values(task, dtype, down))
             for up, down in rule.perturbations(count, eta)

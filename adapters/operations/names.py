@@ -92,8 +92,8 @@ def flat(outputs: Any) -> list[Any]:
 def alone(case: OperationCase) -> bool:
     """Return whether a compiled engine compiles the value without the gradient, too.
 
-    That is another program: in jaxlib 0.4.25 a softmax of shape (3, 1, 1) was wrong in it, and right beside its gradient.
-    Functions of one element, which are compiled element by element, do without.
+    That is another program: in jaxlib 0.4.25 a softmax of shape (3, 1, 1) was wrong in it, and right beside its
+    gradient. Functions of one element, which are compiled element by element, do without.
     """
     return case.form != "optimizer" and not case.elementwise
 
