@@ -74,4 +74,3 @@ def _read(file: Path) -> Snapshot | None:
     except InputError:
         # Damaged: it is made again.
         return None
-
