@@ -521,7 +521,8 @@ def run_with(cells: list[Cell], monkeypatch: pytest.MonkeyPatch, *arguments: str
         if end is not None:
             raise end
 
-    monkeypatch.setattr("gradparity.reports.cli_run.execute", execute)
+    for module in ("cli_run", "recording"):
+        monkeypatch.setattr(f"gradparity.reports.{module}.execute", execute)
     for name in ("GITHUB_STEP_SUMMARY", "GITHUB_ACTIONS"):
         monkeypatch.delenv(name, raising=False)
     return invoke("run", "xor-tape", "--engine", "numpy", "--dtype", "float32", *arguments)

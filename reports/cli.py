@@ -103,7 +103,7 @@ def cli() -> None:
     "engines", "--engine", multiple=True, metavar="NAME", help="An engine, a pattern (keras:*), or file.py:function."
 )
 @click.option("dtypes", "--dtype", multiple=True, metavar="DTYPE", help="float32 or float64. Default: the scenario's.")
-@click.option("--out", type=FOLDER, metavar="DIR", help="Save HTML, JSON lines, Parquet, CSV, Markdown and JUnit here.")
+@click.option("--out", type=FOLDER, metavar="DIR", help="Run twice; save a snapshot and all reports here.")
 @click.option("--junit", type=FILE, metavar="FILE", help="Write JUnit XML to this file.")
 @click.option("--strict", is_flag=True, help="A suspect quantity fails, also on structured data.")
 @click.option("--full", is_flag=True, help="Run engines that compile slowly on every scenario.")

@@ -245,15 +245,11 @@ def _change(a: Entry, b: Entry, old: CellRecord, new: CellRecord, twins: tuple[E
         # Both are within their bounds of the same exact value: together they bound how far they are apart.
         allowed = a.bounds + b.bounds
     fine = twins[0].values if twins else None
-    move = moved(a, b, allowed, fine=fine)
-    place = _steps(a, old)
-    if place is not None and not move.reshaped:
-        step = int(np.searchsorted(place, move.first, "right")) - 1
-        # In later steps the inputs differ too.
-        move = moved(a, b, allowed, slice(int(place[step]), int(place[step + 1])))
-        about = replace(about, step=step + 1)
+    steps = _steps(a, old)
+    move = moved(a, b, allowed, steps, fine)
     index = () if move.index is None else tuple(int(i) for i in np.unravel_index(move.index, a.shape))
-    about = replace(about, moved=move, index=index[1:] if len(a.shape) == 3 and place is not None else index)
+    index = index[1:] if len(a.shape) == 3 and steps is not None else index
+    about = replace(about, moved=move, step=move.step, index=index)
     if drift is not None:
         return about
     if not (a.verdict or b.verdict) and move.beyond:

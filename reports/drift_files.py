@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from gradparity.reports import drift_story, html, markdown
 from gradparity.reports.codec import dumps, encode
 from gradparity.reports.drift import Comparison, Drift
@@ -37,7 +39,7 @@ ICONS = {
 
 
 def json(comparison: Comparison, bits: bool = False) -> str:
-    """Return everything as JSON; of cells with identical bits, only that they are."""
+    """Return everything but the scenarios themselves as JSON."""
     about = {
         "gradparity_drift": SCHEMA,
         "headline": drift_story.headline(comparison, bits),
@@ -45,7 +47,10 @@ def json(comparison: Comparison, bits: bool = False) -> str:
         "bits": bits,
         "counts": {str(drift): n for drift, n in comparison.counts.items()},
     }
-    return dumps(about | encode(comparison)) + "\n"
+    found: dict[str, Any] = encode(comparison)
+    for side in ("old", "new"):
+        del found[side]["scenarios"]
+    return dumps(about | found) + "\n"
 
 
 def as_markdown(comparison: Comparison, bits: bool = False, limit: int | None = None) -> str:
@@ -70,6 +75,6 @@ def _context(comparison: Comparison, bits: bool) -> dict[str, object]:
         "squares": drift_story.summed_up(comparison),
         "engines": list(dict.fromkeys(cell.engine for cell in comparison.cells)),
         "subjects": list(dict.fromkeys(map(drift_story.subject, comparison.cells))),
-        "roundings": drift_story.roundings(comparison),
+        "roundings": [found for found in drift_story.roundings(comparison) if found.cells],
         "changed": [cell for cell in comparison.cells if cell.drift is not Drift.IDENTICAL],
     }

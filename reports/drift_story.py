@@ -49,7 +49,8 @@ def headline(comparison: Comparison, bits: bool = False) -> str:
 
 def counts(comparison: Comparison) -> str:
     """Return how many cells there are of each kind of drift."""
-    return ", ".join(f"{n} {drift}" for drift, n in comparison.counts.items()) or "no cells"
+    found = ", ".join(f"{n} {drift}" for drift, n in comparison.counts.items())
+    return f"{plural(len(comparison.cells), 'cell')} (scenario or probe × dtype × engine): {found or 'none'}"
 
 
 def sides(comparison: Comparison) -> Iterator[tuple[str, str]]:
@@ -80,6 +81,8 @@ def sides(comparison: Comparison) -> Iterator[tuple[str, str]]:
     ]
     if set_:
         yield "variables", "; ".join(set_)
+    for engine, sentence in flags(comparison).items():
+        yield "flags", f"{engine}: {sentence}"
     for sentence in comparison.machine:
         yield "machine", f"{sentence}: bits that differ are not comparable; verdicts are"
     yield "recorded", f"old {old.started}, new {new.started}"
@@ -136,9 +139,16 @@ def explain(cell: CellDrift) -> Iterator[tuple[str, str]]:
     if others:
         more = f" and {len(others) - 8} more" if len(others) > 8 else ""
         yield "also", f"{cell.drift}: {', '.join(others[:8])}{more}"
-    flags = {name: pair for name, pair in (cell.flags or {}).items() if not _is_version(pair)}
-    if flags:
-        yield "flags", "; ".join(f"{name}: {a or 'unset'} → {b or 'unset'}" for name, (a, b) in flags.items())
+
+
+def flags(comparison: Comparison) -> dict[str, str]:
+    """Return, for each engine, what else than versions differs in the environment that it reported."""
+    found: dict[str, dict[str, str]] = {}
+    for cell in comparison.cells:
+        for name, (was, now) in (cell.flags or {}).items():
+            if not _is_version((was, now)):
+                found.setdefault(cell.engine, {})[name] = f"{name} {was or 'unset'} → {now or 'unset'}"
+    return {engine: "; ".join(named.values()) for engine, named in found.items()}
 
 
 def _is_version(pair: tuple[str, str]) -> bool:
@@ -170,9 +180,10 @@ def amount(change: Change, moved: Moved, cell: CellDrift) -> str:
     if moved.old is not None and moved.new is not None:
         where = f"[{', '.join(map(str, change.index))}]" if change.index else ""
         parts.append(f"{change.quantity}{where}: {number(moved.old, cell.dtype)} → {number(moved.new, cell.dtype)}")
-        parts.append(f"{figure(moved.ulp)} ULP")
-        if moved.share is not None and share_counts(change, cell):
-            parts.append(shared(moved.share))
+    if moved.ulp is not None:
+        parts.append(f"{'at most ' if moved.changed > 1 else ''}{figure(moved.ulp)} ULP")
+    if moved.share is not None and share_counts(change, cell):
+        parts.append(("" if moved.index is not None else "in elements that are not kept, ") + shared(moved.share))
     kept = f"{moved.changed} of {moved.kept} {'samples' if moved.blocks else 'elements'} changed"
     blocks = f", in {plural(moved.blocks, 'block')}" if moved.blocks else ""
     parts.append(f"{kept}{blocks}" if moved.kept else "it is not kept element by element")

@@ -118,25 +118,27 @@ class Keeping:
         self._known = False
 
     def _add_blocks(self, a: Array, bounds: Array | None) -> None:
-        ends = self._blocks["stop"] - self.count
-        start = 0
-        for number in range(int(np.searchsorted(ends, 0, "right")), ends.size):
-            here = slice(start, int(ends[number]))
-            part = a[here]
-            if not part.size:
-                break
-            start = here.stop
-            finite = part[np.isfinite(part)]
-            block = self._blocks[number]
-            block["lowest"] = min(block["lowest"], finite.min(initial=np.inf))
-            block["highest"] = max(block["highest"], finite.max(initial=-np.inf))
-            block["total"] += finite.sum(dtype=np.float64)
-            block["nonfinite"] += part.size - finite.size
-            block["crc"] = zlib.crc32(part.data, int(block["crc"]))
-            if bounds is None:
-                block["allowed"] = np.nan
-            else:
-                block["allowed"] = np.maximum(block["allowed"], upward(bounds[here].max(keepdims=True))[0])
+        if not a.size:
+            return
+        blocks, ends = self._blocks, self._blocks["stop"] - self.count
+        here = slice(int(np.searchsorted(ends, 0, "right")), int(np.searchsorted(ends, a.size, "left")) + 1)
+        starts = np.concatenate([[0], ends[here][:-1]])
+        finite = np.isfinite(a)
+        every = bool(finite.all())
+
+        def reduced(function: np.ufunc, neutral: float) -> Array:
+            found: Array = function.reduceat(a if every else np.where(finite, a, neutral), starts, dtype=np.float64)
+            return found
+
+        blocks["lowest"][here] = np.minimum(blocks["lowest"][here], reduced(np.minimum, np.inf))
+        blocks["highest"][here] = np.maximum(blocks["highest"][here], reduced(np.maximum, -np.inf))
+        blocks["total"][here] += reduced(np.add, 0.0)
+        if not every:
+            blocks["nonfinite"][here] += np.add.reduceat(~finite, starts, dtype=np.uint32)
+        largest = np.nan if bounds is None else upward(np.maximum.reduceat(bounds, starts))
+        blocks["allowed"][here] = np.maximum(blocks["allowed"][here], largest)
+        for block, start, stop in zip(blocks[here], starts, ends[here], strict=True):
+            block["crc"] = zlib.crc32(a[start:stop].data, int(block["crc"]))
 
     def summary(self) -> Summary:
         """Return what is kept."""

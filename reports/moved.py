@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -17,18 +18,21 @@ SUMMED = 64
 
 @dataclass(frozen=True)
 class Moved:
-    """An array whose bits changed.
+    """An array whose bits changed. `step` counts from 1; 0 where there are none.
 
     `first` is the flat index of the first element that changed; where elements are kept as samples only, of the first
-    block with a changed element. `index` is the kept element that changed most, with its two values; `ulp` that change
-    in units in the last place of the old value, `share` as a share of what rounding may do there (None where that is
-    not known). `changed` of `kept` kept elements changed, and `blocks` of the blocks of a larger array.
+    block with a changed element. `index` is the kept element that changed most in that step, with its two values;
+    `share` that change as a share of what rounding may do (None where that is not known), and `ulp` the largest change
+    there in units in the last place of the larger of two values. Where elements that are not kept changed more, `share`
+    is at most theirs, and there is no `index`. `changed` of `kept` kept elements changed, and `blocks` of the blocks
+    of a larger array.
     """
 
     first: int
     changed: int
     kept: int
     blocks: int = 0
+    step: int = 0
     index: int | None = None
     old: float | None = None
     new: float | None = None
@@ -39,45 +43,51 @@ class Moved:
     reshaped: bool = False
 
 
-def moved(old: Entry, new: Entry, allowed: Array, within: slice = slice(None), fine: Array | None = None) -> Moved:
+def moved(old: Entry, new: Entry, allowed: Array, steps: Array | None = None, fine: Array | None = None) -> Moved:
     """Return how `new` differs from `old`; their digests differ.
 
-    `allowed` holds, for each kept element, how much rounding may move it (empty where that is not known); elements
-    are looked at whose flat index is in `within`. `fine` are the same elements computed more precisely, where known.
+    `allowed` holds, for each kept element, how much rounding may move it (empty where that is not known), and `steps`
+    the flat index at which each step begins, and the end: what is measured is the first step that changed, since the
+    later ones go on from it. `fine` are the kept elements computed more precisely, where that is known.
     """
     if old.shape != new.shape or len(old.kept) != len(new.kept) or not old.kept:
         return Moved(0, 0, 0, reshaped=old.shape != new.shape, beyond=old.shape != new.shape)
     bits = f"<u{old.values.itemsize}"
-    differs = old.values.view(bits) != new.values.view(bits)
+    differing = np.flatnonzero(old.values.view(bits) != new.values.view(bits))
+    indices = np.arange(old.values.size) if old.whole else old.indices
     starts = _changed_blocks(old, new)
-    first = min([*old.indices[differs][:1], *starts[:1]], default=0)
-    seen = differs & _in(old.indices, within)
-    about = Moved(int(first), int(differs.sum()), differs.size, len(starts))
-    if not seen.any():
+    first = int(min([*indices[differing][:1], *starts[:1]], default=0))
+    step = 0 if steps is None else int(np.searchsorted(steps, first, "right"))
+    here = (0, old.size) if steps is None or not step else (int(steps[step - 1]), int(steps[step]))
+    hidden = _block_share(old, new, *here)
+    about = Moved(first, differing.size, indices.size, len(starts), step, share=hidden, beyond=(hidden or 0.0) > 1.0)
+    at = differing[slice(*np.searchsorted(indices[differing], here))]
+    if not at.size:
         return about
-    a, b = old.values.astype(np.float64), new.values.astype(np.float64)
+    a, b = old.values[at], new.values[at]
     with np.errstate(all="ignore"):
+        spacing = np.spacing(np.fmax(np.abs(a), np.abs(b))).astype(np.float64)
+        a, b = a.astype(np.float64), b.astype(np.float64)
         change = changes(a, b)
-        ulp = np.where(change == 0.0, 0.0, change / np.spacing(np.abs(old.values)).astype(np.float64))
-        free = (change == 0.0) | np.isposinf(allowed) if allowed.size else None
-        share = None if free is None else np.where(free, 0.0, change / allowed)
-    if share is not None and fine is not None:
-        share = np.where(_may_overflow(fine, a, b, old.dtype), 0.0, share)
-    measure = np.where(seen, ulp if share is None else share, -1.0)
-    at = int(np.nanargmax(np.where(np.isnan(measure), np.inf, measure)))
-    return Moved(
-        int(first), int(differs.sum()), differs.size, len(starts), int(old.indices[at]), float(a[at]), float(b[at]),
-        _number(ulp[at]), None if share is None else _number(share[at]),
-        share is not None and (not share[seen].max() <= 1.0 or _blocks_beyond(old, new)),
-    )  # fmt: skip
+        ulp = np.where(change == 0.0, 0.0, change / spacing)
+        share = None
+        if allowed.size:
+            share = np.where((change == 0.0) | np.isposinf(allowed[at]), 0.0, change / allowed[at])
+            if fine is not None:
+                share = np.where(_may_overflow(fine[at], a, b, old.dtype), 0.0, share)
+    most = int(np.argmax(_numbers(ulp if share is None else share)))
+    largest = None if share is None else float(_numbers(share)[most])
+    about = replace(about, ulp=float(_numbers(ulp).max()))
+    if largest is not None and largest < (hidden or 0.0):
+        return about
+    place: dict[str, Any] = {"index": int(indices[at[most]]), "old": float(a[most]), "new": float(b[most])}
+    return replace(about, **place, share=largest, beyond=about.beyond or (largest or 0.0) > 1.0)
 
 
-def _number(x: float) -> float:
-    return float("inf") if np.isnan(x) else float(x)
-
-
-def _in(indices: Array, within: slice) -> Array:
-    return (indices >= (within.start or 0)) & (indices < (np.inf if within.stop is None else within.stop))
+def _numbers(x: Array) -> Array:
+    """Return `x` with infinity for what is not a number."""
+    found: Array = np.where(np.isnan(x), np.inf, x)
+    return found
 
 
 def changes(a: Array, b: Array) -> Array:
@@ -105,19 +115,23 @@ def _changed_blocks(old: Entry, new: Entry) -> list[int]:
     return [int(i) for i in _starts(old.block_table)[old.block_table["crc"] != new.block_table["crc"]]]
 
 
-def _blocks_beyond(old: Entry, new: Entry) -> bool:
-    """Return whether the extremes or the sum of some block changed by more than its elements may."""
+def _block_share(old: Entry, new: Entry, start: int, stop: int) -> float | None:
+    """Return, of the blocks between two flat indices, the largest change of the least, the greatest or the sum, as a
+    share of what the changes of its elements may make of it: no more than the largest share of an element. None where
+    that is not known.
+    """
     if not old.blocks:
-        return False
-    x, y = old.block_table, new.block_table
-    size = x["stop"] - _starts(x)
+        return None
+    starts, stops = _starts(old.block_table), old.block_table["stop"]
+    here = (starts >= start) & (stops <= stop)
+    x, y, size = old.block_table[here], new.block_table[here], (stops - starts)[here]
     with np.errstate(all="ignore"):
         largest = np.maximum(np.abs(x["lowest"]), np.abs(x["highest"]))
         summed = size * (x["allowed"] + SUMMED * np.finfo(np.float64).eps * largest)
-        judged = np.isfinite(x["allowed"]) & (x["nonfinite"] == 0) & (y["nonfinite"] == 0)
-        outside = (changes(x["lowest"], y["lowest"]) > x["allowed"]) | (
-            changes(x["highest"], y["highest"]) > x["allowed"]
-        )
-        outside |= np.abs(x["total"] - y["total"]) > summed
-    broke = (y["nonfinite"] > x["nonfinite"]) & np.isfinite(x["allowed"])
-    return bool(((outside & judged) | broke).any())
+        shares = [changes(x[name], y[name]) / x["allowed"] for name in ("lowest", "highest")]
+        shares.append(changes(x["total"], y["total"]) / summed)
+        share = np.max([np.where(np.isnan(s), 0.0, s) for s in shares], axis=0)
+    share = np.where((x["nonfinite"] == 0) & (y["nonfinite"] == 0), share, 0.0)
+    share = np.where(y["nonfinite"] > x["nonfinite"], np.inf, share)
+    known = np.isfinite(x["allowed"])
+    return float(share[known].max()) if known.any() else None

@@ -63,6 +63,7 @@ def write(snapshot: Snapshot, path: Path) -> None:
                 compression="zstd",
                 compression_level=9,
                 write_page_checksum=True,
+                write_statistics=False,
                 dictionary_pagesize_limit=2**30,
                 row_group_size=max(1, len(rows)),
             )
@@ -89,6 +90,8 @@ def read(path: Path) -> Snapshot:
         if _checksum(metadata[HEADER], columns).encode() != metadata.get(CHECKSUM):
             raise ValueError("its checksum is not that of what it holds")
         return Snapshot(header, tuple(_cells(columns)))
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"cannot read {file}: no such file; name one that `gradparity run --out` wrote") from None
     except (OSError, pa.ArrowException, ValueError, TypeError, KeyError, MemoryError) as error:
