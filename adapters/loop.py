@@ -64,7 +64,7 @@ def _chunk(first: int, held: list[Step]) -> Chunk:
     return Chunk(first, len(held), stacked(weights), stacked(plain), stacked(probed))
 
 
-def contained(run: Callable[P, Iterator[R | Ended]]) -> Callable[P, Iterator[R | Ended]]:
+def contained(run: Callable[P, Iterator[R]]) -> Callable[P, Iterator[R | Ended]]:
     """Make an exception of the engine the typed end of `run`; what it yielded before stays."""
 
     @wraps(run)

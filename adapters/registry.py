@@ -58,7 +58,7 @@ class Engine:
     @property
     def missing(self) -> tuple[str, ...]:
         """Return the packages that are not installed."""
-        return tuple(package for package in self.distributions if not _importable(package))
+        return tuple(package for package in self.distributions if not importable(package))
 
     @property
     def installed(self) -> bool:
@@ -68,10 +68,11 @@ class Engine:
     @property
     def versions(self) -> dict[str, str]:
         """Return the version of each of `distributions` that is installed."""
-        return {package: _version(package) for package in self.distributions if _importable(package)}
+        return {package: _version(package) for package in self.distributions if importable(package)}
 
 
-def _importable(package: str) -> bool:
+def importable(package: str) -> bool:
+    """Return whether `package` is there, without importing it."""
     # A folder that an uninstalled package left behind is found too, but without an origin.
     try:
         spec = find_spec(package)
@@ -131,7 +132,7 @@ def _from_entry_point(entry: metadata.EntryPoint, taken: Iterable[str]) -> Engin
         broken = f"the entry point of {distribution} is {entry.value!r} and not of the form 'module:function'"
     else:
         module, attribute = match["module"], match["attr"]
-        found = _importable(module.partition(".")[0])
+        found = importable(module.partition(".")[0])
         broken = "" if found else f"the entry point of {distribution} names {module}, which is not there"
     if entry.name in taken:
         broken = f"{distribution} adds an engine of a name that is already taken"

@@ -30,6 +30,10 @@ SIGMAS = 8.0
 TYPICAL = 8.0
 """How many times less accurate the other implementation may be than this one was measured to be."""
 
+UNSEEN = 32.0
+"""The least that a is taken for in float64, whose own errors nothing finer measures: float32 does not show those of
+float64 where it saturates or underflows and float64 does not."""
+
 WORST = 64.0
 """Beyond so many units of rounding, a deviation of float32 from float64 is no rounding, and allows nothing more."""
 
@@ -60,8 +64,8 @@ def sensitivities(fine: Named, perturbed: Sequence[tuple[Named, Named]], eta: fl
     Of the two directions the smaller change counts, so that a kink that a number lies on exactly does not.
     """
     found = {}
-    for name, value in fine.items():
-        value, squares = value.astype(np.float64), np.zeros(value.shape)
+    for name, given in fine.items():
+        value, squares = given.astype(np.float64), np.zeros(given.shape)
         for pair in perturbed:
             both = [np.abs(side[name].astype(np.float64) - value) / eta for side in pair]
             squares += np.square(np.fmin(*both))
@@ -101,7 +105,8 @@ def summed(value: Array, shapes: Iterable[tuple[int, ...]], elementwise: bool) -
 def allowance(dtype: str, scale: Array, n: int, typical: float) -> Array:
     """Return ``u (4K + 2·8√n + 8a) scale + ω``, where ``scale = s + M`` and a is the measured `typical` error."""
     info = np.finfo(dtype)
-    units = 4 * K + 2 * SIGMAS * sqrt(n) + TYPICAL * min(typical, WORST)
+    measured = max(typical, UNSEEN) if dtype == "float64" else typical
+    units = 4 * K + 2 * SIGMAS * sqrt(n) + TYPICAL * min(measured, WORST)
     found: Array = float(info.eps) / 2 * units * scale + 4 * float(info.tiny)
     # A perturbed result that is not finite says that this one could as well be not: nothing can be said.
     return np.where(np.isnan(found), np.inf, found)

@@ -71,17 +71,22 @@ def judge(
     """
     given = Given(rounding(dtype), inputs, keywords, outputs, weight)
     found = {}
-    for name, balls in FORMULAS[formula](given).items():
+    for name, balls in _with_again(FORMULAS[formula](given)).items():
         if name in outputs:
             found[name] = _judged(outputs[name], balls)
     wrong = [name for name, judged in found.items() if judged.verdict is Verdict.WRONG]
     for convention, variant in _conventions(formula, dtype).items() if wrong else ():
-        declared = variant(given)
+        declared = _with_again(variant(given))
         for name in wrong:
             again = _judged(outputs[name], declared[name])
             if again.verdict is not Verdict.WRONG:
                 found[name] = Judged(Verdict.DECLARED, again.allowed, convention)
     return found
+
+
+def _with_again(balls: Mapping[str, list[Ball]]) -> dict[str, list[Ball]]:
+    """Return `balls`, with those of ``value`` for the value that came with the gradient, too."""
+    return {**balls, **({"value_in_vjp": balls["value"]} if "value" in balls else {})}
 
 
 def _conventions(formula: str, dtype: str) -> dict[str, Formula]:

@@ -141,6 +141,28 @@ def scenarios() -> None:
 
 
 @cli.command()
+@click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
+@click.option("--run", is_flag=True, help="Run them here, and judge those whose formula is known.")
+@click.option("engines", "--engine", multiple=True, metavar="NAME", help="An engine, or a pattern (keras:*).")
+@click.option("--full", is_flag=True, help="Run slow probes, and probes on engines that compile slowly, too.")
+@click.option("--out", type=FILE, metavar="FILE", help="Run twice, and write a snapshot.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), default=300.0, show_default=True, help="Seconds a probe."
+)
+@click.option(
+    "jobs_wanted", "--jobs", type=click.IntRange(min=1), metavar="N", help="Frameworks side by side."
+)
+def probes(patterns: tuple[str, ...], **options: Any) -> None:
+    """List, or run, the probes: single functions and optimizers on arrays of many shapes.
+
+    PATTERN is a part of a name (softmax), a pattern (torch.optim.*), or a FILE.toml of your own.
+    """
+    from gradparity.reports.cli_probes import probes_command
+
+    raise click.exceptions.Exit(probes_command(patterns, **options))
+
+
+@cli.command()
 @click.argument("scenario")
 def formulas(scenario: str) -> None:
     """Print the formula table of SCENARIO (a name or a FILE.toml), with shapes."""

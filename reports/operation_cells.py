@@ -73,17 +73,18 @@ def jobs(
     """
     names = [e.name for e in registry.BUILT_IN if e.installed] if engines is None else list(engines)
     exists = there or _importable
+    packages = {"tf": "tensorflow"}
     return [
         (case, engine)
         for engine in names
         for case in cases
-        if case.runs_on(engine, full or engines is not None) and exists({"tf": "tensorflow"}.get(case.framework, case.framework))
+        if case.runs_on(engine, full or engines is not None) and exists(packages.get(case.framework, case.framework))
     ]
 
 
 @lru_cache
 def _importable(package: str) -> bool:
-    return registry._importable(package)
+    return registry.importable(package)
 
 
 class OperationRun:
@@ -142,9 +143,7 @@ def records(task: OperationTask, outputs: Sequence[Outputs], end: Ended) -> Iter
 
 def _record(task: OperationTask, out: Outputs, end: Ended) -> CellRecord:
     judged = _judged(task, out)
-    entries = tuple(
-        _entry(task, out, order, name, judged.get(name)) for order, name in enumerate(out.values)
-    )
+    entries = tuple(_entry(task, out, order, name, judged.get(name)) for order, name in enumerate(out.values))
     verdict = _STATUS[out.status]
     wrong = any(entry.verdict == Verdict.WRONG for entry in entries)
     declared = any(entry.verdict == Verdict.DECLARED for entry in entries)

@@ -26,7 +26,7 @@ Program: TypeAlias = Callable[[Sequence[Array], Weight], Mapping[str, Any]]
 
 SMALL = 2**14
 DIRECTIONS = (4, 2)
-"""How many perturbations are tried: of small and of large arrays."""
+"""How many perturbations are tried: of small arrays, and of large ones and optimizers, which take long."""
 
 
 class Driver(Protocol):
@@ -83,7 +83,9 @@ class Evaluator:
             self._built[key] = self.driver.build(case, dtype)
         return self._built[key]
 
-    def _values(self, task: OperationTask, dtype: str, moved: Callable[[Array], Array] | None = None) -> dict[str, Array]:
+    def _values(
+        self, task: OperationTask, dtype: str, moved: Callable[[Array], Array] | None = None
+    ) -> dict[str, Array]:
         program = self._program(task.case, dtype)
         as_is: Callable[[Array], Array] = moved or (lambda x: x)
         given = [a.astype(dtype) if a.dtype.kind == "f" else a for a in task.arrays]
@@ -105,7 +107,8 @@ class Evaluator:
     def _scales(self, task: OperationTask, outputs: Outputs) -> dict[str, tuple[Array, int]]:
         """Return, for each output, ``s + M`` and n, measured in the dtype of `outputs`."""
         case, dtype, fine = task.case, outputs.dtype, outputs.values
-        count, eta = DIRECTIONS[sum(a.size for a in task.arrays) > SMALL], rule.ETA[dtype]
+        few = case.form == "optimizer" or sum(a.size for a in task.arrays) > SMALL
+        count, eta = DIRECTIONS[few], rule.ETA[dtype]
         perturbed = [
             (self._values(task, dtype, up), self._values(task, dtype, down))
             for up, down in rule.perturbations(count, eta)
@@ -142,7 +145,7 @@ def _with_allowances(
 _REFUSALS = re.compile(
     r"unexpected keyword|not recognized|no argument named|unrecognized keyword|positional arguments? but|"
     r"not implemented for '(Double|Float)'|missing \d+ required|not in the list of allowed values|"
-    r"must have the same dtype|unsupported operations",
+    r"must have the same dtype|was expected to be a (float|double) tensor|unsupported operations",
     re.IGNORECASE,
 )
 

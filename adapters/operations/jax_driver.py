@@ -7,7 +7,7 @@ from typing import Any
 
 from gradparity.adapters.operations.case import STEPS, OperationCase
 from gradparity.adapters.operations.evaluation import Program, Weight
-from gradparity.adapters.operations.names import called, differentiated, flat, keywords, resolved, value_name
+from gradparity.adapters.operations.names import alone, called, differentiated, flat, keywords, resolved, value_name
 from gradparity.adapters.protocol import Unsupported
 from gradparity.reference.problem import Array
 
@@ -66,19 +66,21 @@ class JaxDriver:
             return floats, others, pullback(weights)
 
         program = self.wrapped(pulled)
+        forward = self.wrapped(lambda *a: flat(function(*a))) if self.jit and alone(case) else None
 
         def run(arrays: Sequence[Array], weight: Weight) -> Mapping[str, Any]:
             given = [jax.numpy.asarray(a) for a in arrays]
             if not shapes:
                 shapes.extend(jax.eval_shape(lambda *a: flat(function(*a)), *given))
             floats = [shape for shape in shapes if is_float(jax, shape)]
-            weights = [
-                jax.numpy.asarray(weight(place, shape.shape), shape.dtype) for place, shape in enumerate(floats)
-            ]
+            weights = [jax.numpy.asarray(weight(place, shape.shape), shape.dtype) for place, shape in enumerate(floats)]
             found, others, gradients = program(given, weights)
             left, rest = iter(found), iter(others)
             values = [next(left if is_float(jax, shape) else rest) for shape in shapes]
             named = {value_name(place): value for place, value in enumerate(values)}
+            if forward:
+                again = {f"{name}_in_vjp": value for name, value in named.items()}
+                named = {value_name(place): value for place, value in enumerate(forward(*given))} | again
             places = differentiated(case, arrays)
             return named | {f"d{place}": g for place, g in zip(places, gradients, strict=True)}
 

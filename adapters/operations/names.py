@@ -89,6 +89,15 @@ def flat(outputs: Any) -> list[Any]:
     return [] if outputs is None else [outputs]
 
 
+def alone(case: OperationCase) -> bool:
+    """Return whether a compiled engine compiles the value without the gradient, too.
+
+    That is another program: in jaxlib 0.4.25 a softmax of shape (3, 1, 1) was wrong in it, and right beside its
+    gradient. Functions of one element, which are compiled element by element, do without.
+    """
+    return case.form != "optimizer" and not case.elementwise
+
+
 def value_name(place: int) -> str:
-    """Return what the output in place `place` is called."""
+    """Return what the output in place `place` is called; ``…_in_vjp`` where another program gave it besides."""
     return "value" if place == 0 else f"value{place}"

@@ -7,7 +7,7 @@ from typing import Any
 
 from gradparity.adapters.operations.case import STEPS, OperationCase
 from gradparity.adapters.operations.evaluation import Program, Weight
-from gradparity.adapters.operations.names import called, differentiated, flat, keywords, resolved, value_name
+from gradparity.adapters.operations.names import alone, called, differentiated, flat, keywords, resolved, value_name
 from gradparity.adapters.protocol import Unsupported
 from gradparity.adapters.tensorflow_engine import tensorflow
 from gradparity.reference.problem import Array
@@ -53,6 +53,7 @@ class TensorFlowDriver:
             return outputs, tape.gradient(floats, leaves, output_gradients=list(weights))
 
         program = self.wrapped(pulled)
+        forward = self.wrapped(lambda *a: flat(function(*a))) if self.variant and alone(case) else None
 
         def run(arrays: Sequence[Array], weight: Weight) -> Mapping[str, Any]:
             tensors = [tf.constant(a) for a in arrays]
@@ -62,6 +63,9 @@ class TensorFlowDriver:
             weights = [tf.constant(weight(place, shape)) for place, shape in enumerate(shapes)]
             found, gradients = program(tensors, weights)
             named = {value_name(place): y.numpy() for place, y in enumerate(found)}
+            if forward:
+                again = {f"{name}_in_vjp": y for name, y in named.items()}
+                named = {value_name(place): y.numpy() for place, y in enumerate(forward(*tensors))} | again
             for place, g in zip(differentiated(case, arrays), gradients, strict=True):
                 if g is not None:
                     named[f"d{place}"] = tf.convert_to_tensor(g).numpy()

@@ -8,7 +8,7 @@ from typing import Any
 
 from gradparity.adapters.operations.case import STEPS, OperationCase
 from gradparity.adapters.operations.evaluation import Program, Weight
-from gradparity.adapters.operations.names import called, differentiated, flat, keywords, resolved, value_name
+from gradparity.adapters.operations.names import alone, called, differentiated, flat, keywords, resolved, value_name
 from gradparity.adapters.protocol import Unsupported
 from gradparity.adapters.torch_compile import compiled
 from gradparity.reference.problem import Array
@@ -50,15 +50,19 @@ class TorchDriver:
                 tensors[place].requires_grad_()
             outputs = flat(function(*tensors))
             named = {value_name(place): y.detach().numpy() for place, y in enumerate(outputs)}
+            if self.compile and alone(case):
+                again = {f"{name}_in_vjp": y for name, y in named.items()}
+                with torch.no_grad():
+                    # Without gradients, it is compiled once more.
+                    values = flat(function(*(t.detach() for t in tensors)))
+                named = {value_name(place): y.numpy() for place, y in enumerate(values)} | again
             pulled = [y for y in outputs if y.requires_grad]
             if not (places and pulled):
                 return named
             weights = [torch.tensor(weight(i, tuple(y.shape))).to(y.dtype) for i, y in enumerate(pulled)]
             leaves = [tensors[place] for place in places]
             gradients = torch.autograd.grad(pulled, leaves, weights, allow_unused=True)
-            return named | {
-                f"d{place}": g.numpy() for place, g in zip(places, gradients, strict=True) if g is not None
-            }
+            return named | {f"d{place}": g.numpy() for place, g in zip(places, gradients, strict=True) if g is not None}
 
         return run
 
