@@ -125,7 +125,7 @@ def test_an_early_jax_gets_its_jaxlib() -> None:
 
 
 def test_the_engines_concerned() -> None:
-    assert concerned([wanted("jax==1"), wanted("jax==2")]) == {"jax"}
+    assert concerned([wanted("jax==1"), wanted("jax==2")]) == frozenset({"jax"})
     assert concerned([wanted("madeup==1"), wanted("madeup==2")]) is None
 
 

@@ -16,7 +16,6 @@ from gradparity.reports.unbuildable import Unbuildable
 from gradparity.reports.wanted import Wanted, concerned, wanted
 from gradparity.reports.workshop import Workshop
 
-
 REASON = 160
 """How many characters are kept of why a release was skipped."""
 
