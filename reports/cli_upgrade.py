@@ -87,7 +87,7 @@ def upgrade_command(
             raise InputError(f"cannot write to {out}: {error.strerror}; choose another folder") from None
         found.old.write(out / "old.parquet")
         found.new.write(out / "new.parquet")
-    for note in found.notes:
+    for note in (f"versions: {', '.join(found.packages) or 'all the same'}", *found.notes):
         click.echo(note, err=True)
     code = report(found.comparison, bits, form, output)
     for engine, log in found.broken.items():

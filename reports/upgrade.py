@@ -66,8 +66,8 @@ def upgrade(old: Wanted, new: Wanted, shop: Workshop) -> Upgrade:
     broken = {
         f"{name} in {side.text}": log for side, e in ((old, before), (new, after)) for name, log in e.failed.items()
     }
-    lost = [unusable(snapshot) for snapshot in (ran, ran_too)]
-    for side, mine, other in ((old, lost[0], lost[1]), (new, lost[1], lost[0])):
+    lost, lost_too = unusable(ran), unusable(ran_too)
+    for side, mine, other in ((old, lost, lost_too), (new, lost_too, lost)):
         broken |= {f"{engine} in {side.text}": said for engine, said in mine.items() if engine not in other}
     notes = [f"{side.text}: {note}" for side, lock in ((old, first), (new, second)) if lock for note in lock.notes]
     ran, ran_too = _common(ran, ran_too), _common(ran_too, ran)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from gradparity.reports.snapshot import Snapshot
 from gradparity.reports.unbuildable import Unbuildable
 from gradparity.reports.wanted import Wanted, concerned, wanted
 from gradparity.reports.workshop import Workshop
+
+REASON = 160
+"""How many characters are kept of why a release was skipped."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +79,9 @@ class Visits:
         except Unbuildable as failure:
             if ends or failure.passing:
                 raise
-            said = failure.log.splitlines()[-1:] or [""]
-            return Visit(release, lacking=f"cannot {failure.stage}: {' '.join(said).strip() or failure.message}")
+            said = " ".join(failure.log.split())
+            why = said.partition("cause: ")[2] or said or failure.message
+            return Visit(release, lacking=f"cannot {failure.stage}: {textwrap.shorten(why, REASON, placeholder=' …')}")
 
     def _side(self, index: int) -> Wanted:
         return wanted(f"{self.package}=={self.releases[index].version}")
