@@ -1,8 +1,8 @@
 """What the suite itself takes beside the frameworks, on small random scenarios through all eager engines.
 
 Run: ``python benchmarks/own_time.py [scenarios]`` (default 1000). CPU time, which other work on the machine hardly
-changes: of this process, which draws, judges and records; and of the frameworks' processes, without their starts (each as
-long as a run of one scenario).
+changes: of this process, which draws, judges and records; and of the frameworks' processes, without their starts (each
+as long as a run of one scenario).
 """
 
 from __future__ import annotations
