@@ -99,6 +99,11 @@ def test_consecutive_draws_share_what_is_compiled() -> None:
         assert len({s.problem(s.dtypes[0]).data_sha256 for s in of_group}) > 1
 
 
+def test_more_draws_may_share_a_shape() -> None:
+    layers = [drawn(3, i, 20).scenario.layers for i in range(60)]
+    assert [layers[i] == layers[i - 1] for i in range(1, 60)] == [i % 20 > 0 for i in range(1, 60)]
+
+
 def test_the_draws_reach_everything() -> None:
     seen: Counter[Any] = Counter()
     sizes = []
@@ -254,9 +259,35 @@ def test_a_folder_with_a_campaign_is_not_overwritten(tmp_path: Path) -> None:
         Campaign(1, 8, [correct], tmp_path)
     with pytest.raises(InputError, match="seed 8"):
         Campaign(1, 9, [correct], tmp_path, resume=True)
+    with pytest.raises(InputError, match="8 draws a shape"):
+        Campaign(1, 8, [correct], tmp_path, together=50, resume=True)
     (tmp_path / JOURNAL).write_text("something else\n", encoding="utf-8")
     with pytest.raises(InputError, match="does not hold a campaign"):
         Campaign(1, 8, [correct], tmp_path, resume=True)
+
+
+def test_new_processes_on_the_way_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def figures(campaign: Campaign) -> list[Any]:
+        campaign.run(ignore)
+        return sorted((line.index, line.verdict, line.ratios, line.sigmas) for line in campaign.lines)
+
+    once = figures(Campaign(12, 8, ["numpy"], tmp_path / "once", together=2))
+    monkeypatch.setattr("gradparity.reports.campaign.SHAPES", 1)
+    monkeypatch.setattr("gradparity.reports.campaign.BATCHES", 2)
+    assert figures(Campaign(12, 8, ["numpy"], tmp_path / "often", together=2)) == once
+
+
+@pytest.mark.parametrize("engine", ["keras:torch", "keras:tensorflow", "keras:jax"])
+def test_a_model_that_is_kept_is_bit_for_bit_a_new_one(engine: str) -> None:
+    if not registry.find(engine).installed:
+        pytest.skip(f"{engine} is not installed")
+    group = next(g for g in range(8, 200, 8) if (drawn(5, g).scenario.steps or 1) > 1)
+    scenarios = [drawn(5, group + i).scenario for i in range(3)]
+    _, _, kept = verify(scenarios, [engine]).cells
+    (new,) = verify(scenarios[2:], [engine]).cells
+    assert kept.scenario == new.scenario
+    assert [f.digest for f in kept.findings] == [f.digest for f in new.findings]
+    assert any(f.digest for f in new.findings)
 
 
 def test_a_planted_fault_is_made_small(tmp_path: Path) -> None:

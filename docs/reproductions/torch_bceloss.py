@@ -11,6 +11,7 @@ import torch
 
 
 def bce(a, y):
+    """Binary cross-entropy as users call it."""
     return torch.nn.functional.binary_cross_entropy(a, y)
 
 
