@@ -129,6 +129,20 @@ def test_sizes_of_intermediates_are_those_nearer_to_zero() -> None:
     assert rule.local_sizes(np.array([1.0, 10.0]), np.array([1.0, 1e20])).tolist() == [1.0, 1e20]
 
 
+def test_a_gradient_that_cancels_may_be_off_by_what_cancels() -> None:
+    x = np.array([0.5, -2.0, 0.0])
+    sizes = rule.cancelled_sizes(x, np.array([1e-17, 1e-6, 0.0]), outputs=1.0, weight=1.5)
+    assert sizes.tolist() == [3.0, 0.0, 0.0]
+
+
+def test_an_allowance_too_small_for_float32_is_not_zero() -> None:
+    up = rule.rounded_up(np.array([1e-60, 0.0, 0.1, 1e300]))
+    assert 0.0 < up[0] < 2e-45
+    assert up[1] == 0.0
+    assert up[2] >= 0.1
+    assert up[3] == np.inf
+
+
 def test_every_shipped_case_has_arrays_and_a_formula_that_exists() -> None:
     for c in shipped():
         assert c.formula in ("", *FORMULAS)

@@ -98,6 +98,25 @@ def overall_size(value: Array) -> float:
     return float(np.max(np.abs(value), where=np.isfinite(value), initial=0.0))
 
 
+def cancelled_sizes(x: Array, gradient: Array, outputs: float, weight: float) -> Array:
+    """Return ``w y/|x|``, the natural size of a gradient, where it is 0 but for rounding; elsewhere 0.
+
+    Normalised over a single element, a function is constant, and its gradient is a difference of equal numbers of that
+    size; nothing about the function itself tells how large they are. `outputs` and `weight` are the largest of each.
+    """
+    size = np.abs(x.astype(np.float64))
+    natural = np.divide(outputs * weight, size, out=np.zeros_like(size), where=size > 0.0)
+    found: Array = np.where(np.abs(gradient) <= WORST * 2.0**-53 * natural, natural, 0.0)
+    return found
+
+
+def rounded_up(allowed: Array) -> Array:
+    """Return `allowed` in float32, never less: not 0 where it is too small for float32."""
+    with np.errstate(all="ignore"):
+        near = allowed.astype(np.float32)
+    return np.where(near < allowed, np.nextafter(near, np.float32(np.inf)), near)
+
+
 def summed(value: Array, shapes: Iterable[tuple[int, ...]], elementwise: bool) -> int:
     """Return n: how many elements a result may be summed over."""
     if elementwise:

@@ -122,6 +122,9 @@ class Evaluator:
             if local and value.shape == task.arrays[0].shape:
                 weight = cotangent(0, value.shape).astype(np.float64) if name != "value" else 1.0
                 M = rule.local_sizes(task.arrays[0], value, weight)
+            elif name[0] == "d" and int(name[1:]) < len(task.arrays):
+                x, largest = task.arrays[int(name[1:])], [rule.overall_size(fine[v]) for v in fine if v[0] == "v"]
+                M = np.maximum(M, rule.cancelled_sizes(x, value, max(largest), 1.5))
             found[name] = (s[name] + M, rule.summed(value, shapes, case.elementwise))
         return found
 
@@ -135,7 +138,7 @@ def _with_allowances(
     outputs: Outputs, scales: Mapping[str, tuple[Array, int]], typical: Mapping[str, float]
 ) -> Outputs:
     allowed = {
-        name: rule.allowance(outputs.dtype, *scales[name], typical.get(name, 0.0)).astype(np.float32)
+        name: rule.rounded_up(rule.allowance(outputs.dtype, *scales[name], typical.get(name, 0.0)))
         for name, value in outputs.values.items()
         if name in scales and scales[name][0].shape == value.shape
     }
