@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 NOTES = pytest.StashKey[dict[str, None]]()
 """What the registry of conventions and known defects named in this run, in order, each once."""
+START = pytest.StashKey[Callable[[pytest.Session], None]]()
+"""What the parity tests, once collected, have to start before any test runs."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,6 +43,12 @@ def pytest_configure(config: pytest.Config) -> None:
         from gradparity.parity_tests.baseline import baseline
 
         baseline(config)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Start the engines of the parity tests in the background: the tests before those need other cores."""
+    if START in session.config.stash and not session.config.getoption("collectonly"):
+        session.config.stash[START](session)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from gradparity.parity_tests.baseline import fail, fail_ended
-from gradparity.parity_tests.plugin import NOTES
+from gradparity.parity_tests.plugin import NOTES, START
 from gradparity.parity_tests.session import Cells, Key, Selection, select
 from gradparity.reference.errors import InputError
 from gradparity.reference.verdict import Finding, Verdict
@@ -15,6 +15,7 @@ from gradparity.reports.cell import FAILING, Cell
 from gradparity.reports.story import cell_lines
 
 SELECTION = pytest.StashKey[Selection]()
+CELLS = pytest.StashKey[Cells]()
 
 
 def _selection(config: pytest.Config) -> Selection:
@@ -33,6 +34,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "key" not in metafunc.fixturenames:
         return
     selection = _selection(metafunc.config)
+    metafunc.config.stash[START] = _start
     keys = selection.keys
     if metafunc.function is test_printed_figures:
         with_figures = {s.scenario.name for s in selection.plan.subjects if s.figures}
@@ -40,20 +42,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("key", keys, ids=str)
 
 
-@pytest.fixture(scope="session")
-def cells(request: pytest.FixtureRequest) -> Cells:
-    selection = _selection(request.config)
-    items = [item for item in request.session.items if isinstance(item, pytest.Function)]
-    needed = [item.callspec.params["key"] for item in items if "key" in item.fixturenames]
-    return Cells(selection.plan, cast("list[Key]", needed), request.config.getoption("--parity-timeout"))
+def _start(session: pytest.Session) -> None:
+    items = [item for item in session.items if isinstance(item, pytest.Function)]
+    needed = [cast("Key", item.callspec.params["key"]) for item in items if "key" in item.fixturenames]
+    if needed:
+        plan, timeout = _selection(session.config).plan, session.config.getoption("--parity-timeout")
+        session.config.stash[CELLS] = Cells(plan, needed, timeout)
 
 
 @pytest.fixture
-def cell(request: pytest.FixtureRequest, key: Key, cells: Cells) -> Cell:
+def cell(request: pytest.FixtureRequest, key: Key) -> Cell:
     reason = _selection(request.config).unavailable.get(key.engine)
     if reason is not None:
         _missing(request, f"{key.engine}: {reason}")
-    found = cells[key]
+    found = request.config.stash[CELLS][key]
     if found.verdict is Verdict.UNSUPPORTED:
         _missing(request, f"{key.engine} on {key.scenario}: {found.message}")
     if found.verdict in FAILING and not found.findings:
