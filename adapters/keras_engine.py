@@ -180,7 +180,7 @@ def _on_torch() -> Callable[[], dict[str, str]]:
     torch.set_num_threads(1)
     return lambda: {
         "torch": torch.__version__,
-        "device": str(torch.get_default_device()),
+        "device": str(torch.empty(0).device),
         "threads": str(torch.get_num_threads()),
         "float32_matmul_precision": torch.get_float32_matmul_precision(),
         "mkldnn": str(torch.backends.mkldnn.is_available()),

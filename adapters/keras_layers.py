@@ -64,6 +64,7 @@ def loss_of(network: Network) -> Any:
 @functools.cache
 def classes() -> SimpleNamespace:
     """Return the Keras subclasses ``OwnLoss``, ``RecordingSGD`` and ``Tap``; made here, for Keras is imported late."""
+
     class OwnLoss(keras().losses.Loss):  # type: ignore[misc]
         """Sum or mean over the outputs; Keras reduces over the samples."""
 
