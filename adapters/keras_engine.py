@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gradparity.adapters.keras_api import keras
+from gradparity.adapters.keras_api import keras, keras_version
 from gradparity.adapters.keras_layers import activations, classes, compiled, dense, set_dtype
 from gradparity.adapters.protocol import Adapter, Network, Pairs, PlainProgram, Probe, Update
 from gradparity.adapters.tensorflow_engine import from_environ, tensorflow, tensorflow_environment
@@ -158,7 +158,7 @@ class _Keras:
 
     def environment(self) -> Mapping[str, str]:
         return self._describe_backend() | {
-            "keras": keras().__version__,
+            "keras": keras_version(),
             "numpy": np.__version__,
             "keras_backend": keras().backend.backend(),
             "jit_compile": self._jit_compile,
