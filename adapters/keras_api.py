@@ -30,3 +30,10 @@ def ops() -> Any:
         square=tf.square,
         sum=tf.reduce_sum,
     )
+
+
+def keras_version() -> str:
+    """Return the version of Keras, which ``tf.keras`` does not always tell."""
+    import keras
+
+    return str(keras.__version__)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gradparity.adapters.keras_api import keras
+from gradparity.adapters.keras_api import keras, keras_version
 from gradparity.adapters.keras_layers import activations, classes, compiled, dense, refusing_nan, set_dtype
 from gradparity.adapters.protocol import Adapter, Network, Pairs, PlainProgram, Probe, Update
 from gradparity.adapters.tensorflow_engine import from_environ, tensorflow, tensorflow_environment
@@ -170,7 +170,7 @@ class _Keras:
 
     def environment(self) -> Mapping[str, str]:
         return self._describe_backend() | {
-            "keras": keras().__version__,
+            "keras": keras_version(),
             "numpy": np.__version__,
             "keras_backend": keras().backend.backend(),
             "jit_compile": self._jit_compile,
@@ -192,7 +192,7 @@ def _on_torch() -> Callable[[], dict[str, str]]:
     torch.set_num_threads(1)
     return lambda: {
         "torch": torch.__version__,
-        "device": str(torch.get_default_device()),
+        "device": str(torch.empty(0).device),
         "threads": str(torch.get_num_threads()),
         "float32_matmul_precision": torch.get_float32_matmul_precision(),
         "mkldnn": str(torch.backends.mkldnn.is_available()),
