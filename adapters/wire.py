@@ -135,12 +135,12 @@ def _unpack_operation(body: dict[str, Any], arrays: list[Array]) -> OperationTas
 
 def _pack_outputs(outputs: Outputs, arrays: list[Array]) -> dict[str, Any]:
     named = {name: _put_all(getattr(outputs, name), arrays) for name in ("values", "allowed")}
-    return {name: getattr(outputs, name) for name in ("dtype", "status", "message", "log")} | named
+    return {name: getattr(outputs, name) for name in ("dtype", "status", "message", "log", "narrow")} | named
 
 
 def _unpack_outputs(body: dict[str, Any], arrays: list[Array]) -> Outputs:
     named = {name: {key: arrays[i] for key, i in body[name].items()} for name in ("values", "allowed")}
-    return Outputs(**body | {"status": Status(body["status"])} | named)
+    return Outputs(**body | {"status": Status(body["status"]), "narrow": tuple(body["narrow"])} | named)
 
 
 def _pack_ended(ended: Ended, _: list[Array]) -> dict[str, Any]:

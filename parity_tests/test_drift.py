@@ -17,7 +17,7 @@ from gradparity.reports import drift_files, drift_story, drift_terminal
 from gradparity.reports.cli import cli
 from gradparity.reports.drift import CellDrift, Comparison, Drift, compare
 from gradparity.reports.known import GONE, GREW
-from gradparity.reports.snapshot import SCHEMA, CellRecord, Entry, Header, Snapshot
+from gradparity.reports.snapshot import NARROW, SCHEMA, CellRecord, Entry, Header, Snapshot
 
 HEAD = Header(
     SCHEMA, "0.1.0", "2026-01-02T03:04:05+00:00", "3.12.0", "Linux", {"torch": "2.12.0", "numpy": "2.4.6"}, "a cpu",
@@ -367,13 +367,16 @@ def test_a_probe_that_is_judged_goes_by_its_verdict() -> None:
     assert one(old, cell(probe(values=2 * BASE, verdict="wrong"))).drift is Drift.BECAME_WRONG
 
 
-def twins(old32: Any, old64: Any, new32: Any, new64: Any) -> CellDrift:
-    def side(a: Any, b: Any) -> tuple[CellRecord, ...]:
+def twins(
+    old32: Any, old64: Any, new32: Any, new64: Any, notes: tuple[str, str] = ("", ""), dtype: str = "float32"
+) -> CellDrift:
+    def side(a: Any, b: Any, note: str) -> tuple[CellRecord, ...]:
         fine = np.asarray(b, np.float64)
-        return cell(probe(values=np.asarray(a, np.float32))), cell(probe(values=fine, allowed=1e-15 * np.abs(fine)))
+        allowed = 1e-15 * np.abs(fine)
+        return cell(probe(values=np.asarray(a, np.float32))), cell(probe(values=fine, allowed=allowed, note=note))
 
-    found = compare(Snapshot(HEAD, side(old32, old64)), Snapshot(NEW, side(new32, new64)))
-    return next(c for c in found.cells if c.dtype == "float32")
+    found = compare(Snapshot(HEAD, side(old32, old64, notes[0])), Snapshot(NEW, side(new32, new64, notes[1])))
+    return next(c for c in found.cells if c.dtype == dtype)
 
 
 def test_a_probe_that_came_nearer_to_its_float64_value_is_repaired() -> None:
@@ -385,7 +388,23 @@ def test_a_probe_that_came_nearer_to_its_float64_value_is_repaired() -> None:
     assert twins(off, off, right, right).drift is Drift.BEYOND
 
 
+def test_a_float64_value_that_moved_by_less_than_float32_can_tell() -> None:
+    fine = BASE.astype(np.float64)
+    other, far = fine * (1 + 1e-8), fine * (1 + 1e-5)
+    assert twins(BASE, fine, BASE, other, dtype="float64").drift is Drift.FINER
+    assert twins(BASE, fine, BASE, far, dtype="float64").drift is Drift.BEYOND
+    # What is seen in float32 as well is no matter of precision.
+    assert twins(BASE, fine, BASE * np.float32(1.001), other, dtype="float64").drift is Drift.BEYOND
+    # float64 that was computed in float64, and is not any more.
+    assert twins(BASE, fine, BASE, other, ("", NARROW), dtype="float64").drift is Drift.BEYOND
+    assert twins(BASE, fine, BASE, other, (NARROW, NARROW), dtype="float64").drift is Drift.FINER
+
+
 def test_not_a_number() -> None:
+    nothing, number = np.array([[[np.nan, 1.0]]]), np.array([[[2.0, 1.0]]])
+    assert one(cell(probe(values=nothing)), cell(probe(values=number))).drift is Drift.REPAIRED
+    assert one(cell(probe(values=number)), cell(probe(values=nothing))).drift is Drift.BEYOND
+    assert one(cell(probe(values=nothing)), cell(probe(values=number * 1.5))).drift is Drift.BEYOND
     broken = BASE.copy()
     broken[0, 0, 0] = np.nan
     assert twins(BASE, BASE, broken, BASE).drift is Drift.BEYOND
@@ -442,13 +461,16 @@ def everything() -> Comparison:
         return replace(made, engine=engine, entries=tuple(replace(e, engine=engine) for e in made.entries))
 
     sides = [tuple(on(engine, pair_[i]) for engine, pair_ in kinds.items() if pair_[i]) for i in (0, 1)]  # type: ignore[arg-type]
-    return compare(Snapshot(HEAD, sides[0]), Snapshot(NEW, sides[1]))
+    fine = BASE.astype(np.float64)
+    below = [cell(probe(values=a, allowed=1e-15 * fine, engine="keras:tensorflow")) for a in (fine, fine * (1 + 1e-8))]
+    coarse = cell(probe(engine="keras:tensorflow"))
+    return compare(Snapshot(HEAD, (*sides[0], below[0], coarse)), Snapshot(NEW, (*sides[1], below[1], coarse)))
 
 
 def test_every_kind_is_there_and_counted() -> None:
     found = everything()
     assert set(found.counts) == set(Drift) - {Drift.NOT_COMPARABLE}
-    assert sum(found.counts.values()) == len(found.cells) == 11
+    assert sum(found.counts.values()) == len(found.cells) == 13
 
 
 RENDERERS: list[Callable[[Comparison], str]] = [drift_terminal.render, drift_files.as_markdown, drift_files.as_html]

@@ -103,6 +103,16 @@ def test_a_fault_is_beyond_the_allowance_in_float64(fault: str) -> None:
     assert beyond(old, new, "value") + beyond(old, new, "d0") > 0
 
 
+def test_float32_inside_is_seen_and_widens_what_it_allows() -> None:
+    right, narrow = evaluated(np.tanh, tanh_slope)["float64"], evaluated(*FAULTS["float32 inside"])["float64"]
+    assert right.narrow == evaluated(*FAULTS["a constant rounded to float32"])["float64"].narrow == ()
+    assert narrow.narrow == ("value",)
+    assert beyond(narrow, right, "value") == 0
+    assert beyond(right, narrow, "value") > 0
+    kinked = evaluated(lambda x: np.clip(x, -1, 1), lambda x: (np.abs(x) < 1).astype(x.dtype))
+    assert (kinked["float64"].narrow, kinked["float32"].narrow) == ((), ())
+
+
 def test_an_exact_kink_allows_nothing_more() -> None:
     """x = 3 lies on the kink of a hard sigmoid: moved up, its derivative jumps; moved down, it does not."""
     x = np.array([3.0, 1.0])
@@ -137,7 +147,7 @@ def test_a_gradient_that_cancels_may_be_off_by_what_cancels() -> None:
 
 def test_an_allowance_too_small_for_float32_is_not_zero() -> None:
     up = rule.rounded_up(np.array([1e-60, 0.0, 0.1, 1e300]))
-    assert 0.0 < up[0] < 2e-45
+    assert 0.0 < float(up[0]) < 2e-45
     assert up[1] == 0.0
     assert up[2] >= 0.1
     assert up[3] == np.inf

@@ -117,6 +117,24 @@ def rounded_up(allowed: Array) -> Array:
     return np.where(near < allowed, np.nextafter(near, np.float32(np.inf)), near)
 
 
+NARROW = 2.0**-28
+"""Between float32's unit roundoff and η²: what bends at an ordinary number adds less, float32 inside adds more."""
+
+
+def is_narrow(name: str, fine: Named, perturbed: Sequence[tuple[Named, Named]], scale: Array) -> bool:
+    """Return whether `fine`, in float64, is computed in a narrower format: whether steps of ±η do not cancel.
+
+    ``|f(x(1+ηξ)) + f(x(1−ηξ)) − 2f(x)|`` is of order ``η² = 2⁻⁴⁰`` where f is smooth, and of the order of the unit
+    roundoff that f is computed with. At a kink it is neither, and where f is saturated nothing: a quarter of the
+    elements has to show it.
+    """
+    with np.errstate(all="ignore"):
+        bends = [np.abs(up[name] + down[name] - 2 * fine[name]) / scale for up, down in perturbed]
+    seen = np.max(bends, axis=0) if bends else np.zeros(0)
+    seen = seen[np.isfinite(seen)]
+    return bool(seen.size and np.quantile(seen, 0.75) > NARROW)
+
+
 def summed(value: Array, shapes: Iterable[tuple[int, ...]], elementwise: bool) -> int:
     """Return n: how many elements a result may be summed over."""
     if elementwise:

@@ -12,8 +12,9 @@ import numpy as np
 
 from gradparity.reference.problem import Array
 from gradparity.reference.verdict import Verdict
+from gradparity.reports.better import below_float32, repaired
 from gradparity.reports.known import GONE, GREW
-from gradparity.reports.moved import Moved, changes, moved
+from gradparity.reports.moved import Moved, moved
 from gradparity.reports.snapshot import PRINTED, PROBE, CellKey, CellRecord, Entry, Header, Snapshot
 
 
@@ -25,6 +26,7 @@ class Drift(StrEnum):
     INCOMPLETE = "incomplete"
     STILL_WRONG = "still wrong"
     REPAIRED = "repaired"
+    FINER = "changed below float32"
     CONVENTION = "convention changed"
     VANISHED = "vanished"
     APPEARED = "appeared"
@@ -226,10 +228,11 @@ def _changes(old: CellRecord, new: CellRecord, sides: tuple[Snapshot, Snapshot])
 
 
 def _twins(entry: Entry, sides: tuple[Snapshot, Snapshot]) -> tuple[Entry, Entry] | None:
-    """Return the same quantity of a float32 probe in float64, on both sides, where it is there and kept alike."""
-    if entry.kind != PROBE or entry.dtype != "float32":
+    """Return the same quantity of a probe in the other dtype, on both sides, where it is there and kept alike."""
+    if entry.kind != PROBE:
         return None
-    cells = [side.by_key.get((PROBE, entry.subject, "float64", entry.engine)) for side in sides]
+    other = "float64" if entry.dtype == "float32" else "float32"
+    cells = [side.by_key.get((PROBE, entry.subject, other, entry.engine)) for side in sides]
     found = [cell.by_key.get(entry.key) for cell in cells if cell]
     a, b = found if len(found) == 2 else (None, None)
     return (a, b) if a and b and a.shape == b.shape == entry.shape and a.kept and b.kept else None
@@ -244,7 +247,7 @@ def _change(a: Entry, b: Entry, old: CellRecord, new: CellRecord, twins: tuple[E
     if a.verdict and a.bounds.size == b.bounds.size:
         # Both are within their bounds of the same exact value: together they bound how far they are apart.
         allowed = a.bounds + b.bounds
-    fine = twins[0].values if twins else None
+    fine = twins[0].values if twins and a.dtype == "float32" else None
     steps = _steps(a, old)
     move = moved(a, b, allowed, steps, fine)
     index = () if move.index is None else tuple(int(i) for i in np.unravel_index(move.index, a.shape))
@@ -253,8 +256,12 @@ def _change(a: Entry, b: Entry, old: CellRecord, new: CellRecord, twins: tuple[E
     if drift is not None:
         return about
     if not (a.verdict or b.verdict) and move.beyond:
-        repaired = twins is not None and _nearer(a, b, *twins)
-        return replace(about, drift=Drift.REPAIRED if repaired else Drift.BEYOND)
+        if a.whole and b.whole and a.shape == b.shape:
+            if repaired(a, b, twins):
+                return replace(about, drift=Drift.REPAIRED)
+            if twins and below_float32(a, b, *twins):
+                return replace(about, drift=Drift.FINER)
+        return replace(about, drift=Drift.BEYOND)
     return replace(about, drift=Drift.WITHIN)
 
 
@@ -288,13 +295,3 @@ def _steps(entry: Entry, cell: CellRecord) -> Array | None:
     samples = np.repeat(*np.array(cell.batches, dtype=np.int64).T)
     rows = entry.size // int(samples.sum())
     return np.concatenate([[0], np.cumsum(samples) * rows])
-
-
-def _nearer(a: Entry, b: Entry, fine_a: Entry, fine_b: Entry) -> bool:
-    """Return whether float64 did not move, the old float32 value was away from it, and the new one is not."""
-    with np.errstate(all="ignore"):
-        fine = [e.values.astype(np.float64) for e in (fine_a, fine_b)]
-        steady = fine_a.digest == fine_b.digest or bool(fine_a.bounds.size and (changes(*fine) <= fine_a.bounds).all())
-        was = changes(a.values.astype(np.float64), fine[0]) <= a.bounds
-        now = changes(b.values.astype(np.float64), fine[1]) <= (b.bounds if b.bounds.size else a.bounds)
-    return steady and bool(now.all()) and not bool(was.all())

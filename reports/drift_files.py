@@ -17,6 +17,7 @@ CLASSES = {
     Drift.INCOMPLETE: "crashed",
     Drift.STILL_WRONG: "suspect",
     Drift.REPAIRED: "known",
+    Drift.FINER: "suspect",
     Drift.CONVENTION: "declared",
     Drift.VANISHED: "unsupported",
     Drift.APPEARED: "unsupported",
@@ -28,12 +29,12 @@ CLASSES = {
 """The page's colours, which are those of the verdicts."""
 SIGNS = {
     Drift.BECAME_WRONG: "✗", Drift.BEYOND: "✗", Drift.INCOMPLETE: "!", Drift.STILL_WRONG: "w", Drift.REPAIRED: "r",
-    Drift.CONVENTION: "c", Drift.VANISHED: "−", Drift.APPEARED: "+", Drift.NOT_REPRODUCIBLE: "~",
+    Drift.FINER: "f", Drift.CONVENTION: "c", Drift.VANISHED: "−", Drift.APPEARED: "+", Drift.NOT_REPRODUCIBLE: "~",
     Drift.NOT_COMPARABLE: "≠", Drift.WITHIN: "≈", Drift.IDENTICAL: "=",
 }  # fmt: skip
 ICONS = {
     Drift.BECAME_WRONG: "❌", Drift.BEYOND: "❌", Drift.INCOMPLETE: "💥", Drift.STILL_WRONG: "📕", Drift.REPAIRED: "🔧",
-    Drift.CONVENTION: "📘", Drift.VANISHED: "➖", Drift.APPEARED: "➕", Drift.NOT_REPRODUCIBLE: "🎲",
+    Drift.FINER: "🔬", Drift.CONVENTION: "📘", Drift.VANISHED: "➖", Drift.APPEARED: "➕", Drift.NOT_REPRODUCIBLE: "🎲",
     Drift.NOT_COMPARABLE: "≠", Drift.WITHIN: "≈", Drift.IDENTICAL: "=",
 }  # fmt: skip
 

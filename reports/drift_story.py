@@ -17,8 +17,8 @@ SCOPE = (
     " verdict is what the derived bounds say on each side, and rounding alone explains what changed within them."
 )
 LOUD = (
-    Drift.BECAME_WRONG, Drift.BEYOND, Drift.INCOMPLETE, Drift.STILL_WRONG, Drift.REPAIRED, Drift.CONVENTION,
-    Drift.NOT_REPRODUCIBLE, Drift.VANISHED, Drift.APPEARED,
+    Drift.BECAME_WRONG, Drift.BEYOND, Drift.INCOMPLETE, Drift.STILL_WRONG, Drift.REPAIRED, Drift.FINER,
+    Drift.CONVENTION, Drift.NOT_REPRODUCIBLE, Drift.VANISHED, Drift.APPEARED,
 )  # fmt: skip
 """What is told cell by cell; the others are summed up by engine."""
 

@@ -16,6 +16,7 @@ STYLES = {
     Drift.INCOMPLETE: "bold red",
     Drift.STILL_WRONG: "bold magenta",
     Drift.REPAIRED: "bold green",
+    Drift.FINER: "yellow",
     Drift.CONVENTION: "cyan",
 }
 EXPLAINED = 6

@@ -20,7 +20,7 @@ from gradparity.reference.errors import InputError, nearest
 from gradparity.reference.operations import Judged, judge
 from gradparity.reference.problem import DTYPES, Array
 from gradparity.reference.verdict import Verdict
-from gradparity.reports.snapshot import PROBE, ArrayKey, CellKey, CellRecord, Entry
+from gradparity.reports.snapshot import NARROW, PROBE, ArrayKey, CellKey, CellRecord, Entry
 
 Jobs: TypeAlias = Sequence[tuple[OperationCase, str]]
 """Probes, each with an engine."""
@@ -187,7 +187,7 @@ def _entry(task: OperationTask, out: Outputs, order: int, name: str, judged: Jud
         quantity=name,
         order=order,
         verdict=str(judged.verdict) if judged else "",
-        note=judged.note if judged else "",
+        note=judged.note if judged else NARROW if name in out.narrow else "",
         reproducible=None,
     )
 

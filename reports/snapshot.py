@@ -27,6 +27,9 @@ SCENARIO, PROBE = "scenario", "probe"
 PRINTED = "printed"
 """Stands for the program where an entry is a figure of a book, beside what the engine computed."""
 
+NARROW = "float64 as if in float32"
+"""The note of an output of a probe that is computed in a narrower format than its dtype."""
+
 CellKey = tuple[str, str, str, str]
 """Kind, subject, dtype, engine."""
 ArrayKey = tuple[str, str]

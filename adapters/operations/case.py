@@ -102,6 +102,8 @@ class Outputs:
     log: str = ""
     values: Mapping[str, Array] = field(default_factory=dict)
     allowed: Mapping[str, Array] = field(default_factory=dict)
+    narrow: tuple[str, ...] = ()
+    """The outputs that are computed in a narrower format than their dtype: float64 as if in float32."""
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
@@ -45,6 +46,14 @@ def driver(engine: str) -> Driver:
     return found
 
 
+class Scale(NamedTuple):
+    """What the allowance of one output is made of: ``s + M`` element for element, n, and whether it is `is_narrow`."""
+
+    sizes: Array
+    summed: int
+    narrow: bool
+
+
 class Evaluator:
     """Runs probes on one engine; what it built last is kept, as cases that share a program follow each other."""
 
@@ -56,7 +65,7 @@ class Evaluator:
         """Yield the outputs in float64, then in float32, then one `Ended`."""
         clock = Stopwatch()
         with clock:
-            scales, typical = dict[str, tuple[Array, int]](), dict[str, float]()
+            scales, typical = dict[str, Scale](), dict[str, float]()
             outputs64 = self._outputs(task, "float64")
             if task.allowances and outputs64.status is Status.DONE:
                 scales = self._scales(task, outputs64)
@@ -66,7 +75,7 @@ class Evaluator:
             elif task.allowances:
                 fine = outputs64.values
                 typical = {
-                    name: rule.typical_error(value, fine[name], scales[name][0])
+                    name: rule.typical_error(value, fine[name], scales[name].sizes)
                     for name, value in outputs32.values.items()
                     if name in scales and fine[name].shape == value.shape
                 }
@@ -104,8 +113,8 @@ class Evaluator:
             status = Status.UNSUPPORTED if _refused(error) else Status.CRASHED
             return Outputs(dtype, status, describe(error), printable("".join(traceback.format_exception(error))))
 
-    def _scales(self, task: OperationTask, outputs: Outputs) -> dict[str, tuple[Array, int]]:
-        """Return, for each output, ``s + M`` and n, measured in the dtype of `outputs`."""
+    def _scales(self, task: OperationTask, outputs: Outputs) -> dict[str, Scale]:
+        """Return the scale of each output, measured in the dtype of `outputs`."""
         case, dtype, fine = task.case, outputs.dtype, outputs.values
         few = case.form == "optimizer" or sum(a.size for a in task.arrays) > SMALL
         count, eta = DIRECTIONS[few], rule.ETA[dtype]
@@ -125,7 +134,9 @@ class Evaluator:
             elif name[0] == "d" and int(name[1:]) < len(task.arrays):
                 x, largest = task.arrays[int(name[1:])], [rule.overall_size(fine[v]) for v in fine if v[0] == "v"]
                 M = np.maximum(M, rule.cancelled_sizes(x, value, max(largest), 1.5))
-            found[name] = (s[name] + M, rule.summed(value, shapes, case.elementwise))
+            sizes = s[name] + M
+            narrow = dtype == "float64" and rule.is_narrow(name, fine, perturbed, sizes)
+            found[name] = Scale(sizes, rule.summed(value, shapes, case.elementwise), narrow)
         return found
 
 
@@ -134,15 +145,19 @@ def _owned(a: Any, dtype: str) -> Array:
     return found if found.dtype == dtype else found.astype(dtype)
 
 
-def _with_allowances(
-    outputs: Outputs, scales: Mapping[str, tuple[Array, int]], typical: Mapping[str, float]
-) -> Outputs:
+def _with_allowances(outputs: Outputs, scales: Mapping[str, Scale], typical: Mapping[str, float]) -> Outputs:
+    known = {name: scales[name] for name, value in outputs.values.items() if name in scales}
+    known = {name: scale for name, scale in known.items() if scale.sizes.shape == outputs.values[name].shape}
+    narrow = tuple(name for name, scale in known.items() if scale.narrow and outputs.dtype == "float64")
     allowed = {
-        name: rule.rounded_up(rule.allowance(outputs.dtype, *scales[name], typical.get(name, 0.0)))
-        for name, value in outputs.values.items()
-        if name in scales and scales[name][0].shape == value.shape
+        name: rule.rounded_up(
+            rule.allowance(
+                "float32" if name in narrow else outputs.dtype, scale.sizes, scale.summed, typical.get(name, 0.0)
+            )
+        )
+        for name, scale in known.items()
     }
-    return Outputs(outputs.dtype, outputs.status, outputs.message, outputs.log, outputs.values, allowed)
+    return replace(outputs, allowed=allowed, narrow=narrow)
 
 
 _REFUSALS = re.compile(
