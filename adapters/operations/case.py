@@ -35,6 +35,15 @@ STEPS = 4
 """How many steps an optimizer makes."""
 
 
+OURS = "gradparity."
+"""``gradparity.jax.f`` is the function f of `gradparity.adapters.operations.composed_jax`."""
+
+
+def framework(call: str) -> str:
+    """Return the framework that a dotted name belongs to."""
+    return call.removeprefix(OURS).partition(".")[0]
+
+
 @dataclass(frozen=True)
 class OperationCase:
     """One function on arrays of given shapes: nothing in it depends on an engine, or on a version.
@@ -60,8 +69,8 @@ class OperationCase:
 
     @property
     def framework(self) -> str:
-        """Return the first part of the dotted name."""
-        return self.call.partition(".")[0]
+        """Return the first part of the dotted name, or the second of a composition of ours."""
+        return framework(self.call)
 
     @property
     def program(self) -> str:
@@ -131,8 +140,8 @@ class Probe:
         calls = (self.call,) if isinstance(self.call, str) else self.call
         shapes = shape_set(self.shapes)
         for call, keywords, (name, sizes) in product(calls, self.keywords, shapes.items()):
-            if call.partition(".")[0] not in ENGINES:
-                raise InputError(f"call: {unknown('framework', call.partition('.')[0], ENGINES)}")
+            if framework(call) not in ENGINES:
+                raise InputError(f"call: {unknown('framework', framework(call), ENGINES)}")
             for values in self.values:
                 yield OperationCase(
                     name=_name(call, keywords, self.given, self.label, name, sizes, values),

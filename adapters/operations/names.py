@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from gradparity.adapters.operations.arrays import arguments
-from gradparity.adapters.operations.case import OperationCase
+from gradparity.adapters.operations.case import OURS, OperationCase
 from gradparity.adapters.protocol import Unsupported
 
 ALIASES = {"tf": "tensorflow"}
@@ -18,6 +18,9 @@ ALIASES = {"tf": "tensorflow"}
 @lru_cache(maxsize=1024)
 def resolved(name: str) -> Any:
     """Return what the dotted `name` stands for. Raises `Unsupported` where this version does not have it."""
+    if name.startswith(OURS):
+        framework, _, function = name.removeprefix(OURS).partition(".")
+        return getattr(import_module(f"gradparity.adapters.operations.composed_{framework}"), function)
     first, *rest = name.split(".")
     try:
         thing: Any = import_module(ALIASES.get(first, first))
