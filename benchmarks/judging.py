@@ -1,13 +1,15 @@
 """How long judging one engine takes, beside a plain NumPy forward and backward pass of the same network.
 
 Run: ``python benchmarks/judging.py``. 784-512-10, ReLU, softmax cross-entropy, batch 512, one step; ratios of the
-fastest of
-several runs taken in turns, in one process. What all engines share (the reference at the initial weights) is shown
-apart.
+fastest of several runs taken in turns, in one process for each number of BLAS threads. What all engines share (the
+reference at the initial weights) is shown apart.
 """
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -20,7 +22,9 @@ from gradparity.reference import catalogue
 from gradparity.reference.judge import Judge, Oracle
 from gradparity.reference.problem import Problem
 
-REPEATS = 7
+REPEATS = 15
+THREADS = ("1", "2")
+SETTINGS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 LIMITS = {"float32": 5.0, "float64": 12.0}
 
 
@@ -45,7 +49,8 @@ def seconds(function: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def main() -> None:
+def compare(threads: str) -> None:
+    """Print the ratios of this process, whose BLAS runs on as many `threads`."""
     for dtype, limit in LIMITS.items():
         problem = catalogue.load("wide").problem(dtype)
         chunks = [item for item in run(adapter(""), problem) if isinstance(item, Chunk)]
@@ -60,10 +65,17 @@ def main() -> None:
         taken = [(seconds(lambda: plain_pass(problem)), seconds(judge)) for _ in range(REPEATS)]  # noqa: B023
         plain, judged = (min(column) for column in zip(*taken, strict=True))
         print(
-            f"{dtype}: plain pass {plain * 1e3:.1f} ms, judging {judged * 1e3:.1f} ms = {judged / plain:.1f} × "
+            f"{dtype}, {threads} BLAS thread{'s' * (threads != '1')}: "
+            f"plain pass {plain * 1e3:.1f} ms, judging {judged * 1e3:.1f} ms = {judged / plain:.1f} × "
             f"(limit {limit:g} ×); the first time, with the shared reference, {shared / plain:.1f} ×"
         )
 
 
+def main() -> None:
+    for threads in THREADS:
+        settings = os.environ | dict.fromkeys(SETTINGS, threads)
+        subprocess.run([sys.executable, __file__, threads], env=settings, check=True)
+
+
 if __name__ == "__main__":
-    main()
+    compare(sys.argv[1]) if sys.argv[1:] else main()
