@@ -6,13 +6,18 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from gradparity.reports.cli import cli
 from gradparity.reports.plan import plan
 from gradparity.reports.recording import record
 from gradparity.reports.side import here
+from gradparity.reports.snapshot import PROBE, Snapshot
 from gradparity.reports.store import SNAPSHOT
 
 BACKWARD = """
@@ -102,6 +107,43 @@ def test_what_crashed_in_the_baseline_may_crash(engine: str, tmp_path: Path) -> 
     (tmp_path / "right").mkdir()
     code, counts, said = outcomes(engine, "crash", snapshot(engine, "none", tmp_path / "right"))
     assert (code, counts["errors"]) == (1, 3), said
+
+
+def test_probes_of_the_baseline_run_again(tmp_path: Path) -> None:
+    arguments = [
+        "run",
+        "xor-tape",
+        "--engine",
+        "torch",
+        "--probe",
+        "torch.nn.functional.softsign",
+        "--out",
+        str(tmp_path),
+    ]
+    ran = CliRunner().invoke(cli, arguments)
+    assert ran.exit_code == 0, ran.output
+    file = tmp_path / SNAPSHOT
+    snapshot = Snapshot.read(file)
+    probe = next(cell for cell in snapshot.cells if cell.kind == PROBE)
+
+    def tests() -> tuple[int, str]:
+        command = [sys.executable, "-m", "pytest", "--pyargs", "gradparity.parity_tests.test_probes", "-v"]
+        done = subprocess.run(
+            [*command, "--parity-baseline", str(file)], cwd=tmp_path, env=os.environ | {"PYTEST_ADDOPTS": ""},
+            capture_output=True, text=True, check=False, timeout=300,
+        )  # fmt: skip
+        return done.returncode, done.stdout + done.stderr
+
+    code, said = tests()
+    assert code == 0, said
+    assert "test_probe[torch-torch.nn.functional.softsign] PASSED" in said
+    value = probe.entries[0]
+    halved = replace(value, kept=(value.values / 2).tobytes(), digest=sha256((value.values / 2).tobytes()).hexdigest())
+    others = tuple(cell for cell in snapshot.cells if cell is not probe)
+    replace(snapshot, cells=(*others, replace(probe, entries=(halved, *probe.entries[1:])))).write(file)
+    code, said = tests()
+    assert code == 1, said
+    assert "changed beyond rounding" in said
 
 
 def test_a_damaged_baseline_is_refused_before_anything_runs(engine: str, tmp_path: Path) -> None:

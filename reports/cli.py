@@ -103,6 +103,9 @@ def cli() -> None:
     "engines", "--engine", multiple=True, metavar="NAME", help="An engine, a pattern (keras:*), or file.py:function."
 )
 @click.option("dtypes", "--dtype", multiple=True, metavar="DTYPE", help="float32 or float64. Default: the scenario's.")
+@click.option(
+    "probes", "--probe", multiple=True, metavar="PATTERN", help="Run these probes too ('*': all); --out keeps them."
+)
 @click.option("--out", type=FOLDER, metavar="DIR", help="Run twice; save a snapshot and all reports here.")
 @click.option("--junit", type=FILE, metavar="FILE", help="Write JUnit XML to this file.")
 @click.option("--strict", is_flag=True, help="A suspect quantity fails, also on structured data.")

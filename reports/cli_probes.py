@@ -47,6 +47,11 @@ def probes_command(
         raise InputError("none of these probes is for an engine that is installed: `gradparity engines` lists them")
     records = _run(chosen, out, timeout, jobs_wanted)
     draw(lambda screen: show_records(records, screen))
+    return exit_code(records)
+
+
+def exit_code(records: Sequence[CellRecord]) -> int:
+    """Return 1 if a probe is wrong, else 3 if one crashed or timed out, else 0."""
     if any(record.verdict == Verdict.WRONG for record in records):
         return WRONG
     return INCOMPLETE if any(r.verdict in (Verdict.CRASHED, Verdict.TIMED_OUT) for r in records) else 0

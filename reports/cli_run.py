@@ -15,12 +15,14 @@ from gradparity.reference.errors import InputError
 from gradparity.reports import github, junit, markdown, terminal
 from gradparity.reports.cell import Cell
 from gradparity.reports.cli import INTERRUPTED, draw, emit, write_to
+from gradparity.reports.operation_cells import OperationRun, known_engines, select
+from gradparity.reports.operation_cells import jobs as with_engines
 from gradparity.reports.plan import Plan, plan, sources
 from gradparity.reports.progress import LiveProgress
 from gradparity.reports.recording import record
 from gradparity.reports.results import Key, Results, RunInfo
 from gradparity.reports.side import here
-from gradparity.reports.snapshot import Snapshot
+from gradparity.reports.snapshot import PROBE, Snapshot
 from gradparity.reports.store import SNAPSHOT, Journal, save_derived
 from gradparity.reports.verify import execute
 
@@ -54,6 +56,7 @@ def run_command(
     scenarios: Sequence[str],
     engines: Sequence[str],
     dtypes: Sequence[str],
+    probes: Sequence[str],
     out: Path | None,
     junit: Path | None,
     strict: bool,
@@ -63,6 +66,9 @@ def run_command(
 ) -> int:
     """Run and report; return the exit code. Raises `InputError` before anything runs."""
     chosen = plan(scenarios or None, engines or None, dtypes or None, full)
+    operations = _operations(chosen, probes, named=bool(engines), full=full) if probes else None
+    if operations and not out:
+        raise InputError("probes go into the snapshot: add --out DIR, or run them with `gradparity probes --run`")
     if junit and not os.access(junit.parent, os.W_OK):
         raise InputError(f"cannot write {junit}: {junit.parent} is not a folder that can be written to")
     info = RunInfo.now(strict=strict)
@@ -76,7 +82,9 @@ def run_command(
         with progress:
             if out:
                 again = progress.again
-                snapshot = record(here(), chosen, timeout=timeout, jobs=jobs, on_cell=keeper.add, on_repeated=again)
+                snapshot = record(
+                    here(), chosen, operations, timeout=timeout, jobs=jobs, on_cell=keeper.add, on_repeated=again
+                )
             else:
                 execute(chosen, keeper.add, timeout=timeout, jobs=jobs)
     except KeyboardInterrupt:
@@ -92,7 +100,22 @@ def run_command(
             f"Interrupted: {len(results.cells)} of {len(results.planned)} cells were finished; {kept}.", err=True
         )
         return INTERRUPTED
+    probed = [cell for cell in snapshot.cells if cell.kind == PROBE] if snapshot else []
+    if probed:
+        from gradparity.reports.cli_probes import exit_code, show_records
+
+        draw(lambda screen: show_records(probed, screen))
+        return results.exit_code if results.exit_code == 1 else exit_code(probed) or results.exit_code
     return results.exit_code
+
+
+def _operations(chosen: Plan, patterns: Sequence[str], *, named: bool, full: bool) -> OperationRun:
+    """Return the probes on the engines of the plan. Raises `InputError` where there are none."""
+    engines = [engine for engine in chosen.engines if engine in known_engines()]
+    found = [(c, e) for c, e in with_engines(select(patterns), engines if named else None, full) if e in engines]
+    if not found:
+        raise InputError(f"none of these probes runs on {', '.join(chosen.engines)}: `gradparity probes` lists them")
+    return OperationRun(found)
 
 
 def planned(chosen: Plan) -> tuple[Key, ...]:
