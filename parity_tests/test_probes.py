@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 
 import pytest
 
@@ -54,7 +55,7 @@ def drifts(request: pytest.FixtureRequest) -> dict[Group, list[CellDrift]]:
     with Pool(timeout=request.config.getoption("--parity-timeout")) as pool:
         OperationRun([(cases[name], engine) for name, engine in chosen]).run(pool, finished)
     new = Snapshot(Header.now(here(), {}), tuple(records))
-    found: dict[Group, list[CellDrift]] = {group: [] for group in wanted}
+    found = defaultdict[Group, list[CellDrift]](list)
     for drift in compare(Snapshot(old.header, cells), new).cells:
         found[_group(drift)].append(drift)
     return found
