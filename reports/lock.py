@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import unquote, urlsplit
@@ -78,15 +79,16 @@ def resolve(
         return known
     interpreter = find(python, uv)
     refused: list[Unbuildable] = []
-    for partners in partners_of:
-        limit = _date(side, (*side.requirements, *partners)) if dated else None
+    # What was named may have been ahead of its time: Keras 3 was, of every TensorFlow then.
+    for partners, limited in product(partners_of, [True, False] if dated else [False]):
+        limit = _date(side, (*side.requirements, *partners)) if limited else None
         try:
             lock = _resolved(side, partners, interpreter, uv, like, limit)
             break
         except Unbuildable as failure:
             refused.append(failure)
     else:
-        raise refused[-1]
+        raise refused[0]
     kept.parent.mkdir(exist_ok=True)
     write(kept, json.dumps(asdict(lock)))
     return lock
