@@ -193,7 +193,10 @@ def test_what_is_not_reproducible_is_never_drift() -> None:
         assert "dW1" in only(found).reason
         assert found.exit_code(bits=True) == 0
     once = cell(entry("dW1", -BASE, "wrong", reproducible=None))
-    assert one(cell(entry("dW1", reproducible=None)), once).drift is Drift.BECAME_WRONG
+    found = pair(cell(entry("dW1")), once)
+    assert only(found).drift is Drift.BECAME_WRONG
+    assert only(found).reason == "the new side did not run twice"
+    assert "1 cell of the new side did not finish a second run" in drift_terminal.render(found, width=200)
 
 
 @pytest.mark.parametrize(

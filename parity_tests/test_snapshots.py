@@ -357,6 +357,23 @@ def test_random_engines_are_not_reproducible_and_dead_ones_are_recorded(folder: 
     assert "exit status 3" in dies.message
 
 
+def test_a_second_run_that_dies_does_not_make_a_cell_not_reproducible(folder: Path) -> None:
+    # Otherwise a timeout on a busy machine would hide every drift of a framework.
+    (folder / "twice.py").write_text(
+        f"{ENGINE}\nimport pathlib\nseen = pathlib.Path({str(folder / 'seen')!r})\n"
+        "def dies_later(p):\n"
+        "    marks = [f.name for f in seen.iterdir()]\n"
+        "    if marks and str(os.getpid()) not in marks:\n"
+        "        os._exit(3)\n"
+        "    (seen / str(os.getpid())).touch()\n"
+        "    return right(p)\n"
+    )
+    (folder / "seen").mkdir()
+    made = Snapshot.read(record(folder, "out", f"{folder}/twice.py:dies_later"))
+    assert {e.reproducible for e in made.entries()} == {None}
+    assert {cell.verdict for cell in made.cells} <= {"within", "wrong"}
+
+
 def test_a_value_of_the_wrong_shape_is_digested_and_not_kept(folder: Path) -> None:
     made = Snapshot.read(record(folder, "out", f"{folder}/engine.py:misshapen"))
     bad = made.cells[0].by_key["probed", "dW1"]

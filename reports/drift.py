@@ -97,6 +97,8 @@ class Comparison:
     cells: tuple[CellDrift, ...]
     machine: tuple[str, ...] = ()
     neither: int = 0
+    unrepeated: tuple[int, int] = (0, 0)
+    """How many cells of the old and of the new side have no second run."""
 
     @cached_property
     def counts(self) -> dict[Drift, int]:
@@ -141,7 +143,8 @@ def compare(old: Snapshot, new: Snapshot) -> Comparison:
             neither += 1
         else:
             cells.append(_cell(key, *sides, (old, new), bool(machine)))
-    return Comparison(old.header, new.header, tuple(cells), machine, neither)
+    unrepeated = (sum(map(once, old.cells)), sum(map(once, new.cells)))
+    return Comparison(old.header, new.header, tuple(cells), machine, neither, unrepeated)
 
 
 def machine_differences(old: Header, new: Header) -> Iterator[str]:
@@ -188,6 +191,8 @@ def _cell(
     reasons = [*faults, *(f"no longer: {f}" for f in gone)]
     if old.inputs != new.inputs:
         reasons.append("the scenario or probe is not the same on both sides: other inputs")
+    if cell.changes:
+        reasons += [f"the {name} side did not run twice" for name, c in (("old", old), ("new", new)) if once(c)]
     if worst is Drift.WITHIN and (elsewhere or old.inputs != new.inputs):
         worst = Drift.NOT_COMPARABLE
     return replace(cell, drift=worst, reason="; ".join(reasons))
@@ -196,6 +201,11 @@ def _cell(
 def _random(cell: CellRecord) -> list[str]:
     """Return the quantities that came out differently in a second process."""
     return list(dict.fromkeys(e.quantity for e in cell.entries if e.reproducible is False))
+
+
+def once(cell: CellRecord) -> bool:
+    """Return whether it is not known that a cell comes out the same in a second process."""
+    return any(e.reproducible is None and e.program != PRINTED for e in cell.entries)
 
 
 def _first(changes_: tuple[Change, ...]) -> Change | None:

@@ -86,6 +86,10 @@ def sides(comparison: Comparison) -> Iterator[tuple[str, str]]:
     for sentence in comparison.machine:
         yield "machine", f"{sentence}: bits that differ are not comparable; verdicts are"
     yield "recorded", f"old {old.started}, new {new.started}"
+    for name, count in zip(("old", "new"), comparison.unrepeated, strict=True):
+        if count:
+            said = f"{plural(count, 'cell')} of the {name} side did not finish a second run"
+            yield "not twice", f"{said}: what changed there may be chance"
     if comparison.neither:
         yield "not run", f"{plural(comparison.neither, 'cell')} on neither side"
 

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from gradparity.adapters.loop import Item
-from gradparity.adapters.outcome import Chunk, Task
+from gradparity.adapters.outcome import Chunk, Status, Task
 from gradparity.adapters.pool import Pool, cores
 from gradparity.adapters.registry import find
 from gradparity.reference.expected import quantity_shapes
@@ -203,17 +203,20 @@ def repeat(pool: Pool, tasks: Iterable[Task], again: Digests, on_repeated: Calla
                 for name, value in values.items():
                     arrays[program, name].skip(value)
         else:
-            again[key] = {name: keeping.summary().digest for name, keeping in running.pop(key).items()}
+            # A second run that did not come to its end says nothing of whether the first can be had again.
+            if item.status is Status.DONE:
+                again[key] = {name: keeping.summary().digest for name, keeping in arrays.items()}
+            del running[key]
             on_repeated(task)
 
     pool.run(tasks, consume)
 
 
 def compared(cell: CellRecord, again: Digests) -> CellRecord:
-    """Return `cell` with what came out the same the second time."""
-    if cell.key not in again:
+    """Return `cell` with what came out the same the second time, if there was one."""
+    digests = again.get(cell.key)
+    if not digests:
         return cell
-    digests = again[cell.key]
     entries = (
         e if e.program == PRINTED else replace(e, reproducible=digests.get(e.key) == e.digest) for e in cell.entries
     )
