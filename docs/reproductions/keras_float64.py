@@ -1,4 +1,4 @@
-"""Keras 3.15.1: float64 operations that compute in float32 on torch and on JAX. Needs Keras, NumPy and the backend.
+"""Keras since 3.12.0: float64 operations that compute in float32 on torch and on JAX. Needs NumPy, Keras, the backend.
 
 Run with the name of the backend: ``python keras_float64.py torch``, or ``jax``. On TensorFlow each line is exact.
 Upstream: https://github.com/keras-team/keras/issues/23704
