@@ -184,6 +184,14 @@ def test_a_cell_that_does_not_finish_is_incomplete(status: str) -> None:
     assert both.exit_code() == 1
 
 
+def test_a_probe_that_raises_on_both_sides_is_run_on_neither() -> None:
+    there, raised = cell(probe()), replace(cell(probe()), entries=(), verdict="crashed", message="RuntimeError: no")
+    both = pair(raised, raised)
+    assert (both.cells, both.neither, both.exit_code()) == ((), 1, 0)
+    for sides in ((there, raised), (raised, there)):
+        assert (one(*sides).drift, pair(*sides).exit_code()) == (Drift.INCOMPLETE, 3)
+
+
 def test_what_is_not_reproducible_is_never_drift() -> None:
     steady = cell(entry("Z1"), entry("dW1", order=1))
     random = cell(entry("Z1", -BASE, "wrong"), entry("dW1", 2 * BASE, "wrong", order=1, reproducible=False))

@@ -17,6 +17,8 @@ import numpy as np
 from gradparity.reference.problem import Array
 
 Named: TypeAlias = Mapping[str, Array]
+Pair: TypeAlias = tuple[Named, Named]
+"""What came of a step, and of the opposite one."""
 
 ETA = {"float64": 2.0**-20, "float32": 2.0**-12}
 """The relative size η of a perturbation, in the dtype in which sensitivities are measured: far above its rounding, and
@@ -63,7 +65,7 @@ def perturbations(count: int, eta: float) -> Iterable[tuple[Callable[[Array], Ar
         )
 
 
-def sensitivities(fine: Named, perturbed: Sequence[tuple[Named, Named]], eta: float) -> dict[str, Array]:
+def sensitivities(fine: Named, perturbed: Sequence[Pair], eta: float) -> dict[str, Array]:
     """Return ``s``: for each output, the root of the mean square of its relative-to-η changes.
 
     Of the two directions the smaller change counts, so that a kink that a number lies on exactly does not.
@@ -119,20 +121,29 @@ def rounded_up(allowed: Array) -> Array:
 
 NARROW = 2.0**-28
 """Between float32's unit roundoff and η²: what bends at an ordinary number adds less, float32 inside adds more."""
+CLOSER = 8.0
+"""How many times smaller the second step is. It is still a whole unit in the last place of float32."""
 
 
-def is_narrow(name: str, fine: Named, perturbed: Sequence[tuple[Named, Named]], scale: Array) -> bool:
-    """Return whether `fine`, in float64, is computed in a narrower format: whether steps of ±η do not cancel.
+def unevenness(name: str, fine: Named, perturbed: Sequence[Pair], scale: Array) -> float:
+    """Return how little two opposite steps cancel: ``|f(x(1+ηξ)) + f(x(1−ηξ)) − 2f(x)|`` as a share of `scale`.
 
-    ``|f(x(1+ηξ)) + f(x(1−ηξ)) − 2f(x)|`` is of order ``η² = 2⁻⁴⁰`` where f is smooth, and of the order of the unit
-    roundoff that f is computed with. At a kink it is neither, and where f is saturated nothing: a quarter of the
-    elements has to show it.
+    It is the largest of all directions, at the upper quartile of the elements: where f is saturated nothing is seen.
     """
     with np.errstate(all="ignore"):
-        bends = [np.abs(up[name] + down[name] - 2 * fine[name]) / scale for up, down in perturbed]
-    seen = np.max(bends, axis=0) if bends else np.zeros(0)
+        uneven = [np.abs(up[name] + down[name] - 2 * fine[name]) / scale for up, down in perturbed]
+    seen = np.max(uneven, axis=0) if uneven else np.zeros(0)
     seen = seen[np.isfinite(seen)]
-    return bool(seen.size and np.quantile(seen, 0.75) > NARROW)
+    return float(np.quantile(seen, 0.75)) if seen.size else 0.0
+
+
+def is_narrow(wide: float, close: float) -> bool:
+    """Return whether a float64 function is computed in a narrower format, from its `unevenness` for steps of η and of
+    η/`CLOSER`.
+
+    What bends gets 64 times more even, a kink 8 times; the roundings of a narrower format stay what they are.
+    """
+    return wide > NARROW and close > wide / 4
 
 
 def summed(value: Array, shapes: Iterable[tuple[int, ...]], elementwise: bool) -> int:

@@ -12,11 +12,10 @@ from pathlib import Path
 import click
 
 from gradparity.reference.errors import InputError
-from gradparity.reports import github, junit, markdown, terminal
+from gradparity.reports import cli_probes, github, junit, markdown, operation_cells, terminal
 from gradparity.reports.cell import Cell
 from gradparity.reports.cli import INTERRUPTED, draw, emit, write_to
-from gradparity.reports.operation_cells import OperationRun, known_engines, select
-from gradparity.reports.operation_cells import jobs as with_engines
+from gradparity.reports.operation_cells import Jobs, OperationRun
 from gradparity.reports.plan import Plan, plan, sources
 from gradparity.reports.progress import LiveProgress
 from gradparity.reports.recording import record
@@ -66,8 +65,8 @@ def run_command(
 ) -> int:
     """Run and report; return the exit code. Raises `InputError` before anything runs."""
     chosen = plan(scenarios or None, engines or None, dtypes or None, full)
-    operations = _operations(chosen, probes, named=bool(engines), full=full) if probes else None
-    if operations and not out:
+    probed = _probes(chosen, probes, named=bool(engines), full=full) if probes else []
+    if probed and not out:
         raise InputError("probes go into the snapshot: add --out DIR, or run them with `gradparity probes --run`")
     if junit and not os.access(junit.parent, os.W_OK):
         raise InputError(f"cannot write {junit}: {junit.parent} is not a folder that can be written to")
@@ -75,15 +74,20 @@ def run_command(
     blank = Results([], info, chosen.skipped, sources(chosen), planned(chosen))
     journal = Journal(out, blank) if out else None
     started, interrupted = time.perf_counter(), False
-    progress = LiveProgress(chosen.total + (len(chosen.cells) if out else 0))
+    progress = LiveProgress(chosen.total + (len(chosen.cells) + 2 * len(probed) if out else 0))
     keeper = Keeper(journal, progress)
     snapshot = None
     try:
         with progress:
             if out:
-                again = progress.again
                 snapshot = record(
-                    here(), chosen, operations, timeout=timeout, jobs=jobs, on_cell=keeper.add, on_repeated=again
+                    here(),
+                    chosen,
+                    OperationRun(probed, on_task=progress.probe),
+                    timeout=timeout,
+                    jobs=jobs,
+                    on_cell=keeper.add,
+                    on_repeated=progress.again,
                 )
             else:
                 execute(chosen, keeper.add, timeout=timeout, jobs=jobs)
@@ -100,22 +104,21 @@ def run_command(
             f"Interrupted: {len(results.cells)} of {len(results.planned)} cells were finished; {kept}.", err=True
         )
         return INTERRUPTED
-    probed = [cell for cell in snapshot.cells if cell.kind == PROBE] if snapshot else []
-    if probed:
-        from gradparity.reports.cli_probes import exit_code, show_records
-
-        draw(lambda screen: show_records(probed, screen))
-        return results.exit_code if results.exit_code == 1 else exit_code(probed) or results.exit_code
+    records = [cell for cell in snapshot.cells if cell.kind == PROBE] if snapshot else []
+    if records:
+        draw(lambda screen: cli_probes.show_records(records, screen))
+        return results.exit_code if results.exit_code == 1 else cli_probes.exit_code(records) or results.exit_code
     return results.exit_code
 
 
-def _operations(chosen: Plan, patterns: Sequence[str], *, named: bool, full: bool) -> OperationRun:
+def _probes(chosen: Plan, patterns: Sequence[str], *, named: bool, full: bool) -> Jobs:
     """Return the probes on the engines of the plan. Raises `InputError` where there are none."""
-    engines = [engine for engine in chosen.engines if engine in known_engines()]
-    found = [(c, e) for c, e in with_engines(select(patterns), engines if named else None, full) if e in engines]
+    engines = [engine for engine in chosen.engines if engine in operation_cells.known_engines()]
+    cases = operation_cells.select(patterns)
+    found = [(c, e) for c, e in operation_cells.jobs(cases, engines if named else None, full) if e in engines]
     if not found:
         raise InputError(f"none of these probes runs on {', '.join(chosen.engines)}: `gradparity probes` lists them")
-    return OperationRun(found)
+    return found
 
 
 def planned(chosen: Plan) -> tuple[Key, ...]:

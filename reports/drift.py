@@ -139,12 +139,18 @@ def compare(old: Snapshot, new: Snapshot) -> Comparison:
     neither = 0
     for key in keys:
         sides = old.by_key.get(key), new.by_key.get(key)
-        if all(side is None or side.verdict == Verdict.UNSUPPORTED for side in sides):
+        absent = all(side is None or side.verdict == Verdict.UNSUPPORTED for side in sides)
+        if absent or all(_raised(side) for side in sides):
             neither += 1
         else:
             cells.append(_cell(key, *sides, (old, new), bool(machine)))
     unrepeated = (sum(map(once, old.cells)), sum(map(once, new.cells)))
     return Comparison(old.header, new.header, tuple(cells), machine, neither, unrepeated)
+
+
+def _raised(cell: CellRecord | None) -> bool:
+    """Return whether a probe ended with an exception: on both sides, that is what it does with such arrays."""
+    return cell is not None and cell.kind == PROBE and cell.verdict == Verdict.CRASHED
 
 
 def machine_differences(old: Header, new: Header) -> Iterator[str]:

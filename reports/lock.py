@@ -6,7 +6,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import product
@@ -86,9 +86,13 @@ def resolve(
             lock = _resolved(side, partners, interpreter, uv, like, limit)
             break
         except Unbuildable as failure:
+            if failure.passing:
+                raise
             refused.append(failure)
     else:
         raise refused[0]
+    if dated and not limited:
+        lock = replace(lock, notes=(*lock.notes, "resolved with what there is today: nothing of its time goes with it"))
     kept.parent.mkdir(exist_ok=True)
     write(kept, json.dumps(asdict(lock)))
     return lock

@@ -8,6 +8,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from gradparity.adapters.operations.case import OperationTask
 from gradparity.adapters.outcome import Task
 from gradparity.reports import story
 from gradparity.reports.cell import FAILING, Cell
@@ -44,6 +45,10 @@ class LiveProgress:
         """Count one cell that has run the second time."""
         said = self._screen.say(f"again: {task.engine} on {task.problem.name} {task.problem.dtype}")
         self._progress.update(self._task, advance=1, description=said)
+
+    def probe(self, task: OperationTask) -> None:
+        """Count one probe that has run."""
+        self._progress.update(self._task, advance=1, description=self._screen.say(f"{task.engine}: {task.case.name}"))
 
     def add(self, cell: Cell) -> None:
         """Count one finished cell, and name it at once if it failed."""

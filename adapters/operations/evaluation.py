@@ -118,10 +118,7 @@ class Evaluator:
         case, dtype, fine = task.case, outputs.dtype, outputs.values
         few = case.form == "optimizer" or sum(a.size for a in task.arrays) > SMALL
         count, eta = DIRECTIONS[few], rule.ETA[dtype]
-        perturbed = [
-            (self._values(task, dtype, up), self._values(task, dtype, down))
-            for up, down in rule.perturbations(count, eta)
-        ]
+        perturbed, closer = self._perturbed(task, dtype, count, eta), list[rule.Pair]()
         s = rule.sensitivities(fine, perturbed, eta)
         local = case.elementwise and case.form != "optimizer"
         shapes = [a.shape for a in task.arrays]
@@ -135,9 +132,18 @@ class Evaluator:
                 x, largest = task.arrays[int(name[1:])], [rule.overall_size(fine[v]) for v in fine if v[0] == "v"]
                 M = np.maximum(M, rule.cancelled_sizes(x, value, max(largest), 1.5))
             sizes = s[name] + M
-            narrow = dtype == "float64" and rule.is_narrow(name, fine, perturbed, sizes)
+            uneven = rule.unevenness(name, fine, perturbed, sizes) if dtype == "float64" else 0.0
+            if uneven > rule.NARROW:
+                closer = closer or self._perturbed(task, dtype, count, eta / rule.CLOSER)
+            narrow = rule.is_narrow(uneven, rule.unevenness(name, fine, closer, sizes))
             found[name] = Scale(sizes, rule.summed(value, shapes, case.elementwise), narrow)
         return found
+
+    def _perturbed(self, task: OperationTask, dtype: str, count: int, eta: float) -> list[rule.Pair]:
+        return [
+            (self._values(task, dtype, up), self._values(task, dtype, down))
+            for up, down in rule.perturbations(count, eta)
+        ]
 
 
 def _owned(a: Any, dtype: str) -> Array:
