@@ -37,7 +37,8 @@ UNSEEN = 32.0
 float64 where it saturates or underflows and float64 does not."""
 
 WORST = 64.0
-"""Beyond so many units of rounding, a deviation of float32 from float64 is no rounding, and allows nothing more."""
+"""Beyond so many units of rounding, and beyond n, a deviation of float32 from float64 is no rounding, and allows nothing
+more."""
 
 
 def directions(x: Array, number: int) -> Array:
@@ -159,7 +160,7 @@ def allowance(dtype: str, scale: Array, n: int, typical: float) -> Array:
     """Return ``u (4K + 2·8√n + 8a) scale + ω``, where ``scale = s + M`` and a is the measured `typical` error."""
     info = np.finfo(dtype)
     measured = max(typical, UNSEEN) if dtype == "float64" else typical
-    units = 4 * K + 2 * SIGMAS * sqrt(n) + TYPICAL * min(measured, WORST)
+    units = 4 * K + 2 * SIGMAS * sqrt(n) + TYPICAL * min(measured, max(WORST, n))
     found: Array = float(info.eps) / 2 * units * scale + 4 * float(info.tiny)
     # A perturbed result that is not finite says that this one could as well be not: nothing can be said.
     return np.where(np.isnan(found), np.inf, found)
