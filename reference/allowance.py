@@ -37,8 +37,8 @@ UNSEEN = 32.0
 float64 where it saturates or underflows and float64 does not."""
 
 WORST = 64.0
-"""Beyond so many units of rounding, and beyond n, a deviation of float32 from float64 is no rounding, and allows nothing
-more."""
+"""Beyond so many units of rounding, and beyond n, a deviation of float32 from float64 is no rounding, and allows
+nothing more."""
 
 
 def directions(x: Array, number: int) -> Array:
