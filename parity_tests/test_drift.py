@@ -421,6 +421,8 @@ def test_not_a_number() -> None:
     assert twins(BASE, BASE, broken, BASE).drift is Drift.BEYOND
     assert twins(broken, BASE, BASE, BASE).drift is Drift.REPAIRED
     assert twins(broken, BASE, broken, BASE).drift is Drift.IDENTICAL
+    right, wrong = np.array([[[np.inf, 1.0]]], np.float32), np.array([[[np.inf, 1.5]]], np.float32)
+    assert twins(wrong, right, right, right).drift is Drift.REPAIRED
     one_nan, other_nan = (np.array([[[bits]]], np.uint32).view(np.float32) for bits in (0x7FC00000, 0x7FC00001))
     assert one(cell(probe(values=one_nan)), cell(probe(values=other_nan))).drift is Drift.WITHIN
 

@@ -36,6 +36,8 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
         made.add(lent_numpy(folder), "2020-01-01")
         made.put("helper", "1.0", "2023-12-01", "None")
         made.put("helper", "2.0", "2024-03-01", "None")
+        made.put("helper", "3.0", "2025-01-01", "None", "jax")
+        made.put("jax", "0.0", "2023-12-01", "None\nimport jaxlib_that_is_not_there")
         made.put("madeup", "1.0", "2024-01-01", RIGHT, "helper")
         made.put("madeup", "1.1", "2024-04-01", ROUNDED, "helper")
         made.put("madeup", "1.2", "2024-05-01", WRONG, "helper", yanked=True)
@@ -291,6 +293,13 @@ def test_upgrade_that_changes_nothing(chosen: tuple[str, ...], tmp_path: Path) -
     assert "helper" not in err
     assert "identical" in out
     assert invoke("diff", str(tmp_path / "out/old.parquet"), str(tmp_path / "out/new.parquet"))[0] == 0
+
+
+def test_a_broken_framework_that_no_engine_needs_is_nobodys_concern(chosen: tuple[str, ...]) -> None:
+    code, _, err = invoke("upgrade", "madeup==1.0", "madeup==1.1 helper==3.0", *chosen)
+    assert code == 0, err
+    assert "jax none → 0.0" in err
+    assert "cannot be used" not in err
 
 
 def test_upgrade_that_breaks_a_gradient(chosen: tuple[str, ...], tmp_path: Path) -> None:

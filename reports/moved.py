@@ -92,8 +92,9 @@ def _numbers(x: Array) -> Array:
 
 def changes(a: Array, b: Array) -> Array:
     """Return ``|a − b|``: 0 between equal infinities or NaN, infinite between numbers of different classes."""
-    same = (a == b) | (np.isnan(a) & np.isnan(b))
-    return np.where(same, 0.0, np.where(np.isfinite(a) & np.isfinite(b), np.abs(a - b), np.inf))
+    with np.errstate(all="ignore"):
+        same = (a == b) | (np.isnan(a) & np.isnan(b))
+        return np.where(same, 0.0, np.where(np.isfinite(a) & np.isfinite(b), np.abs(a - b), np.inf))
 
 
 def _may_overflow(fine: Array, a: Array, b: Array, dtype: str) -> Array:

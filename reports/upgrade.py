@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
+from gradparity.adapters.registry import find
 from gradparity.reference.errors import InputError
 from gradparity.reports.drift import Comparison, compare
 from gradparity.reports.environments import Environment, current
@@ -63,8 +64,13 @@ def upgrade(old: Wanted, new: Wanted, shop: Workshop) -> Upgrade:
         except BaseException:
             shop.uv.stop()
             raise
+    # What nothing runs on is nobody's concern: TensorFlow 2.12 brings a jax without jaxlib.
+    needed = {name for engine in engines for name in find(engine).distributions}
     broken = {
-        f"{name} in {side.text}": log for side, e in ((old, before), (new, after)) for name, log in e.failed.items()
+        f"{name} in {side.text}": log
+        for side, e in ((old, before), (new, after))
+        for name, log in e.failed.items()
+        if name in needed
     }
     lost, lost_too = unusable(ran), unusable(ran_too)
     for side, mine, other in ((old, lost, lost_too), (new, lost_too, lost)):
