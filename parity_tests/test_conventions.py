@@ -113,6 +113,25 @@ def test_float32_overflows_where_float64_does_not() -> None:
     assert found["Z1"].convention == FLOAT32
 
 
+@pytest.mark.parametrize("end_to_end", [False, True], ids=["rows", "end to end"])
+@pytest.mark.parametrize(("times", "verdict", "named"), [
+    (0.5, Verdict.WRONG, ""), (2.0, Verdict.WRONG, "keras-loss-metric"), (12.0, Verdict.WITHIN, ""),
+], ids=["no overflow", "an overflow", "the loss itself overflows"])  # fmt: skip
+def test_keras_multiplies_the_loss_by_the_batch_size(
+    times: float, verdict: Verdict, named: str, end_to_end: bool
+) -> None:
+    """Six samples, and a loss whose product with that number is `times` what float32 holds."""
+    z = np.sqrt(2 * times / 36) * np.sqrt(float(np.finfo(np.float32).max))
+    data, weights = Inline(((z,),) * 6, ((0.0,),) * 6), Given(W1=[[1.0]])
+    loss = Loss("half_squared_error", samples="sum")
+    p = Scenario("s", [Layer(1, "linear")], loss, data, weights).problem("float32")
+    values = computed(p, problem_rows(p))
+    assert judged(p, values, ("keras-loss-metric",), end_to_end)["loss"].verdict is Verdict.WITHIN
+    infinite = values | {"loss": np.full_like(values["loss"], np.inf)}
+    found = judged(p, infinite, ("keras-loss-metric",), end_to_end)["loss"]
+    assert (found.verdict, found.convention) == (verdict, named)
+
+
 @pytest.mark.parametrize("derivative", [0.0, 0.5, 1.0])
 def test_on_an_end_of_the_interval_the_clip_has_any_derivative_from_0_to_1(derivative: float) -> None:
     p = problem("tanh", "sigmoid", "bce", "float32")

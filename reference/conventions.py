@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import chain
+from typing import Any
 
 import numpy as np
 
 from gradparity.reference.activations import ACTIVATIONS, Elementwise
-from gradparity.reference.bounds import Ball, Rounding, magnitude, rounding
+from gradparity.reference.bounds import Ball, Error, Rounding, magnitude, rounding
 from gradparity.reference.evaluation import Evaluation, problem_rows
 from gradparity.reference.formulas import Row, cotangent_row, loss_row, pullback_row, table
 from gradparity.reference.loss_bounds import Terms
@@ -157,6 +158,29 @@ def _keras_tensorflow_logits(problem: Problem) -> tuple[Row, ...]:
     return replace(loss_row(J, layers, loss), inputs=inputs, alternatives=()), delta
 
 
+def _keras_loss_metric(problem: Problem) -> tuple[Row, ...]:
+    """Multiply the loss by the batch size, and divide the sum of all batches by all samples: ∞ where that overflows.
+
+    Source: Keras, the ``Mean`` behind the loss that ``fit`` and ``train_on_batch`` return.
+    """
+    limit = float(np.finfo(problem.dtype).max)
+
+    def reported(row: Row) -> Row:
+        def compute(on: Any, A: Array, Y: Array) -> Array:
+            value = row.compute(on, A, Y)
+            sum_ = np.abs(value, dtype=np.longdouble) * Y.shape[-1]
+            return np.where(sum_ > 1.001 * limit, np.copysign(np.inf, value), value).astype(value.dtype)
+
+        def bounded(r: Rounding, value: Array, A: Ball, Y: Ball) -> Error:
+            error = row.bound(r, value, A, Y)
+            near = np.isfinite(value) & (np.abs(value, dtype=np.longdouble) * Y.mid.shape[-1] > limit / 1.001)
+            return error._replace(rad=np.where(near, np.inf, error.rad))
+
+        return replace(row, compute=compute, bound=bounded, alternatives=tuple(map(reported, row.alternatives)))
+
+    return (reported(loss_row(LOSSES[problem.loss.name], problem.layers, problem.loss)),)
+
+
 LOSS_VARIANTS: dict[str, tuple[tuple[str, ...], Variant]] = {
     "keras-probabilities": (("bce", "cce"), _keras_probabilities),
     "torch-bceloss": (("bce",), partial(_torch_bceloss, smallest=float(np.float32(1e-12)))),
@@ -169,6 +193,7 @@ CONVENTIONS: dict[str, Convention] = {
     "jax-leaky-relu": _jax_leaky_relu,
     "tensorflow-leaky-relu": _tensorflow_leaky_relu,
     "keras-tensorflow-logits": _keras_tensorflow_logits,
+    "keras-loss-metric": _keras_loss_metric,
 }
 
 
