@@ -11,13 +11,12 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from gradparity.reports.cli import cli
+from gradparity.reports.operation_cells import OperationRun, select
 from gradparity.reports.plan import plan
 from gradparity.reports.recording import record
 from gradparity.reports.side import here
-from gradparity.reports.snapshot import PROBE, Snapshot
+from gradparity.reports.snapshot import PROBE
 from gradparity.reports.store import SNAPSHOT
 
 BACKWARD = """
@@ -110,31 +109,25 @@ def test_what_crashed_in_the_baseline_may_crash(engine: str, tmp_path: Path) -> 
 
 
 def test_probes_of_the_baseline_run_again(tmp_path: Path) -> None:
-    chosen = ["xor-tape", "--engine", "torch", "--probe", "torch.nn.functional.softsign"]
-    ran = CliRunner().invoke(cli, ["run", *chosen, "--out", str(tmp_path)])
-    assert ran.exit_code == 0, ran.output
-    file = tmp_path / SNAPSHOT
-    snapshot = Snapshot.read(file)
-    probe = next(cell for cell in snapshot.cells if cell.kind == PROBE and cell.dtype == "float64")
-
-    def tests() -> tuple[int, str]:
-        command = [sys.executable, "-m", "pytest", "--pyargs", "gradparity.parity_tests.test_probes", "-v"]
-        done = subprocess.run(
-            [*command, "--parity-baseline", str(file)], cwd=tmp_path, env=os.environ | {"PYTEST_ADDOPTS": ""},
-            capture_output=True, text=True, check=False, timeout=300,
-        )  # fmt: skip
-        return done.returncode, done.stdout + done.stderr
-
-    code, said = tests()
-    assert code == 0, said
-    assert "test_probe[torch-torch.nn.functional.softsign] PASSED" in said
+    names = ("softsign", "tanhshrink")
+    chosen = [f"torch.nn.functional.{name}() flat[37]" for name in names]
+    operations = OperationRun([(case, "torch") for case in select(chosen) if case.values == "ordinary"])
+    snapshot = record(here(), plan(["xor-tape"], ["numpy"]), operations, twice=False)
+    probe = next(cell for cell in snapshot.cells if cell.kind == PROBE and "tanhshrink" in cell.subject)
     value = probe.entries[0]
     halved = replace(value, kept=(value.values / 2).tobytes(), digest=sha256((value.values / 2).tobytes()).hexdigest())
     others = tuple(cell for cell in snapshot.cells if cell is not probe)
+    file = tmp_path / SNAPSHOT
     replace(snapshot, cells=(*others, replace(probe, entries=(halved, *probe.entries[1:])))).write(file)
-    code, said = tests()
-    assert code == 1, said
-    assert "changed beyond rounding" in said
+    command = [sys.executable, "-m", "pytest", "--pyargs", "gradparity.parity_tests.test_probes", "-v"]
+    done = subprocess.run(
+        [*command, "--parity-baseline", str(file)], cwd=tmp_path, env=os.environ | {"PYTEST_ADDOPTS": ""},
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "test_probe[torch-torch.nn.functional.softsign] PASSED" in done.stdout
+    assert "test_probe[torch-torch.nn.functional.tanhshrink] FAILED" in done.stdout
+    assert "changed beyond rounding" in done.stdout
 
 
 def test_a_damaged_baseline_is_refused_before_anything_runs(engine: str, tmp_path: Path) -> None:

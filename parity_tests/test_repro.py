@@ -8,6 +8,8 @@ import re
 import subprocess
 import sys
 import zlib
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import cycle, product
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -137,13 +139,28 @@ def executed(scripts: list[str], folder: Path, allowed: str = "") -> tuple[list[
     return re.findall(r"^exit (.*)$", done.stdout, re.M), done.stdout
 
 
+def installed(family: str) -> list[Case]:
+    return [case for case in CASES[family] if registry.find(case.engine).installed]
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[tuple[list[str], str]]]]:
+    """The scripts of every family, side by side."""
+    with ThreadPoolExecutor() as pool:
+        running = {}
+        for family in CASES:
+            texts = [script(catalogue.load(c.scenario), c.dtype, c.engine, found(c)) for c in installed(family)]
+            folder = tmp_path_factory.mktemp(family)
+            running[family] = pool.submit(executed, texts, folder, f"{family},keras")
+        yield running
+
+
 @pytest.mark.parametrize("family", CASES)
-def test_scripts_stand_alone(family: str, tmp_path: Path) -> None:
-    cases = [case for case in CASES[family] if registry.find(case.engine).installed]
+def test_scripts_stand_alone(family: str, ran: dict[str, Future[tuple[list[str], str]]]) -> None:
+    cases = installed(family)
     if not cases:
         pytest.skip(f"{family} is not installed: {registry.find(family).install}")
-    scripts = [script(catalogue.load(case.scenario), case.dtype, case.engine, found(case)) for case in cases]
-    statuses, printed = executed(scripts, tmp_path, f"{family},keras")
+    statuses, printed = ran[family].result()
     assert statuses == [str(case.status) for case in cases], printed
     assert printed.count("allowed at that element when found:") == len(cases)
 
