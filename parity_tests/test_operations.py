@@ -337,6 +337,23 @@ def test_a_worker_answers_and_what_is_not_there_is_unsupported(tmp_path: Path) -
     assert all(seen[r.key][e.key] == e.digest for r in records for e in r.entries)
 
 
+def test_no_gradient_comes_from_what_a_layer_keeps_for_later(tmp_path: Path) -> None:
+    pytest.importorskip("keras")
+    pytest.importorskip("torch")
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        '[[probe]]\ncall = "keras.layers.BatchNormalization"\nform = "object"\ngiven = {training = true}\n'
+        'keywords = [{momentum = 0.5}, {momentum = 0.9}]\ninputs = ["plain"]\nshapes = {rows = [9, 4]}\n'
+    )
+    records: list[CellRecord] = []
+    with Pool(jobs=1) as pool:
+        OperationRun(jobs(load(file), ["keras:torch"]), ("float32",)).run(pool, records.append)
+    one_half, other = ({e.quantity: e.digest for e in r.entries} for r in records)
+    assert one_half.keys() == {"value", "value1", "value2", "d0", "d1", "d2"}
+    # The momentum is that of the averages, and of nothing else in training.
+    assert {name for name in other if other[name] != one_half[name]} == {"value1", "value2"}
+
+
 def test_evaluation_ends_with_the_versions() -> None:
     evaluator = Evaluator.__new__(Evaluator)
     evaluator.engine, evaluator.driver, evaluator._built = "numpy", NumpyDriver(np.tanh, tanh_slope), {}

@@ -89,7 +89,8 @@ class KerasDriver:
             inputs, weights = tensors[: len(tensors) - len(own)], tensors[len(tensors) - len(own) :]
             with self.keras.StatelessScope(state_mapping=list(zip(own, weights, strict=True))) as scope:
                 y = apply(*inputs)
-            return [y, *(scope.get_current_value(w) for w in updated)]
+            # Nobody takes gradients of moving averages; in Keras 2 they have none.
+            return [y, *(self.keras.ops.stop_gradient(scope.get_current_value(w)) for w in updated)]
 
         kinds = tuple("plain" if id(w) in trained else "~plain" for w in own)
         wider = replace(
