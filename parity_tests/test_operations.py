@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gradparity.adapters import registry
 from gradparity.adapters.operations.arrays import arrays, cotangent
 from gradparity.adapters.operations.case import ENGINES, OperationCase, OperationTask, Outputs, load, shipped
 from gradparity.adapters.operations.evaluation import Evaluator
@@ -338,8 +339,8 @@ def test_a_worker_answers_and_what_is_not_there_is_unsupported(tmp_path: Path) -
 
 
 def test_no_gradient_comes_from_what_a_layer_keeps_for_later(tmp_path: Path) -> None:
-    pytest.importorskip("keras")
-    pytest.importorskip("torch")
+    if not registry.find("keras:torch").installed:
+        pytest.skip(registry.find("keras:torch").install)
     file = tmp_path / "mine.toml"
     file.write_text(
         '[[probe]]\ncall = "keras.layers.BatchNormalization"\nform = "object"\ngiven = {training = true}\n'
