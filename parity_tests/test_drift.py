@@ -143,7 +143,7 @@ def test_a_known_defect_that_stays_in_a_release_that_is_not_listed_is_no_news() 
     assert one(unlisted, known).drift is Drift.STILL_WRONG
     assert one(known, grown).drift is Drift.BECAME_WRONG
     assert one(known, cell(entry("loss"))).drift is Drift.REPAIRED
-    assert one(cell(entry("loss")), known).drift is Drift.CONVENTION
+    assert one(cell(entry("loss")), known).drift is Drift.BECAME_WRONG
 
 
 def test_faults_of_an_engine() -> None:

@@ -15,6 +15,7 @@ from gradparity.adapters.pool import Pool
 from gradparity.reference.errors import InputError
 from gradparity.reference.verdict import Verdict
 from gradparity.reports.cli import draw
+from gradparity.reports.known_probes import listed
 from gradparity.reports.operation_cells import Jobs, OperationRun, jobs, known_engines, select
 from gradparity.reports.recording import Digests, compared
 from gradparity.reports.screen import Screen
@@ -45,7 +46,7 @@ def probes_command(
     chosen = jobs(cases, _engines(engines), full)
     if not chosen:
         raise InputError("none of these probes is for an engine that is installed: `gradparity engines` lists them")
-    records = _run(chosen, out, timeout, jobs_wanted)
+    records = [listed(record) for record in _run(chosen, out, timeout, jobs_wanted)]
     draw(lambda screen: show_records(records, screen))
     return exit_code(records)
 
@@ -111,7 +112,7 @@ def show_probes(cases: Sequence[OperationCase], screen: Screen) -> None:
 
 
 def show_records(records: Sequence[CellRecord], screen: Screen) -> None:
-    """Print how many cells of each engine came out how, and those that are not right."""
+    """Print how many cells of each engine came out how, those that are listed, and those that are not right."""
     verdicts = list(dict.fromkeys(record.verdict for record in records))
     table = _table(screen, "engine", *verdicts, "of these judged")
     for engine in dict.fromkeys(record.engine for record in records):
@@ -120,6 +121,11 @@ def show_records(records: Sequence[CellRecord], screen: Screen) -> None:
         judged = sum(any(entry.verdict for entry in record.entries) for record in own)
         table.add_row(*map(screen.text, (engine, *(str(counts[v]) for v in verdicts), str(judged))))
     screen.put(table)
+    for verdict in (Verdict.DECLARED, Verdict.KNOWN):
+        named = [record for record in records if record.verdict == verdict and record.message]
+        for reason in dict.fromkeys(record.message for record in named):
+            where = (f"{r.subject} {r.dtype} on {r.engine}" for r in named if r.message == reason)
+            screen.line(f"{verdict}: {reason}: {', '.join(where)}")
     bad = (Verdict.WRONG, Verdict.CRASHED, Verdict.TIMED_OUT)
     found = [record for record in records if record.verdict in bad]
     for record in found[:SHOWN]:

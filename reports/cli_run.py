@@ -15,6 +15,7 @@ from gradparity.reference.errors import InputError
 from gradparity.reports import cli_probes, github, junit, markdown, operation_cells, terminal
 from gradparity.reports.cell import Cell
 from gradparity.reports.cli import INTERRUPTED, draw, emit, write_to
+from gradparity.reports.known_probes import listed
 from gradparity.reports.operation_cells import Jobs, OperationRun
 from gradparity.reports.plan import Plan, plan, sources
 from gradparity.reports.progress import LiveProgress
@@ -104,7 +105,7 @@ def run_command(
             f"Interrupted: {len(results.cells)} of {len(results.planned)} cells were finished; {kept}.", err=True
         )
         return INTERRUPTED
-    records = [cell for cell in snapshot.cells if cell.kind == PROBE] if snapshot else []
+    records = [listed(cell) for cell in snapshot.cells if cell.kind == PROBE] if snapshot else []
     if records:
         draw(lambda screen: cli_probes.show_records(records, screen))
         return results.exit_code if results.exit_code == 1 else cli_probes.exit_code(records) or results.exit_code

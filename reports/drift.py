@@ -294,6 +294,9 @@ def _judged(a: Entry, b: Entry, old: CellRecord, new: CellRecord) -> Drift | Non
     listed = [(e.verdict, e.note) if e.verdict in LISTED else None for e in (a, b)]
     if listed[0] == listed[1]:
         return None
+    if b.verdict == Verdict.KNOWN != a.verdict:
+        # That a defect is listed makes it no better for who had it not.
+        return Drift.BECAME_WRONG
     return Drift.REPAIRED if a.verdict == Verdict.KNOWN and listed[1] is None else Drift.CONVENTION
 
 

@@ -49,16 +49,24 @@ class Entry:
     """Where the formula of the difference is known (`gradparity.reference.conventions`), one of these must give the
     engine's numbers. Several that hold at once are joined by ``+``.
     """
+    probes: tuple[str, ...] = ()
+    """The probes in which it shows (`gradparity.reports.known_probes`); a pattern in which ``[`` has no meaning."""
 
     def concerns(self, cell: Cell) -> bool:
         """Return whether the entry speaks of this engine, in these versions, on this scenario and dtype."""
         return (
-            _matches(cell.engine, self.engines)
+            self.holds_for(cell.engine, cell.dtype, cell.environment)
             and _matches(cell.scenario, self.scenarios)
-            and _matches(cell.dtype, self.dtypes)
             and any(_matches(function, self.functions) for function in cell.functions or ("",))
+        )
+
+    def holds_for(self, engine: str, dtype: str, versions: Mapping[str, str]) -> bool:
+        """Return whether the entry speaks of this engine, in these versions, and of this dtype."""
+        return (
+            _matches(engine, self.engines)
+            and _matches(dtype, self.dtypes)
             and all(
-                name in cell.environment and SpecifierSet(wanted).contains(cell.environment[name], prereleases=True)
+                name in versions and SpecifierSet(wanted).contains(versions[name], prereleases=True)
                 for name, wanted in self.versions.items()
             )
         )
