@@ -110,7 +110,7 @@ def test_what_crashed_in_the_baseline_may_crash(engine: str, tmp_path: Path) -> 
 
 def test_probes_of_the_baseline_run_again(tmp_path: Path) -> None:
     names = ("softsign", "tanhshrink")
-    chosen = [f"torch.nn.functional.{name}() flat[37]" for name in names]
+    chosen = [f"torch.nn.functional.{name}() flat[203]" for name in names]
     operations = OperationRun([(case, "torch") for case in select(chosen) if case.values == "ordinary"])
     snapshot = record(here(), plan(["xor-tape"], ["numpy"]), operations, twice=False)
     probe = next(cell for cell in snapshot.cells if cell.kind == PROBE and "tanhshrink" in cell.subject)
