@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+pytest.importorskip("hypothesis", reason="hypothesis draws what is tested: pip install 'gradparity[test]'")
+
 from hypothesis import HealthCheck, Phase, given, settings
 
 from gradparity.adapters import registry

@@ -12,6 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
+pytest.importorskip("hypothesis", reason="hypothesis draws what is tested: pip install 'gradparity[test]'")
+
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -23,6 +23,10 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 SAVED = click.Path(path_type=Path)
 
 
+EXTRAS = dict.fromkeys(("platformdirs", "filelock", "uv", "pypi_simple"), "upgrade")
+"""What an extra brings, by the name under which it is imported."""
+
+
 class Refused(click.ClickException):
     """Bad input: one message, and exit code 2."""
 
@@ -44,12 +48,18 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except InputError as error:
             raise Refused(str(error)) from None
+        except ModuleNotFoundError as error:
+            if (error.name or "") not in EXTRAS:
+                raise
+            extra = EXTRAS[str(error.name)]
+            raise Refused(f"{ctx.invoked_subcommand} needs more: pip install 'gradparity[{extra}]'") from None
         except OSError as error:
             # Whatever the disk refuses in the middle: what was kept before is whole.
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
                 raise
             raise Unfinished(f"{error.filename or 'a file'} cannot be written: {error.strerror}") from None
         except KeyboardInterrupt:
+            click.echo("Interrupted: what was finished and kept stays.", err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None
 
 
@@ -73,6 +83,16 @@ def draw(paint: Callable[[Screen], None]) -> None:
     with screen.console.capture() as captured:
         paint(screen)
     emit(captured.get())
+
+
+def check_writable(*places: Path | None) -> None:
+    """Raise `InputError` for a file or folder that cannot be made, before anything runs."""
+    for place in filter(None, places):
+        parent = next(folder for folder in place.absolute().parents if folder.exists())
+        if not parent.is_dir() or not os.access(parent, os.W_OK):
+            raise InputError(
+                f"cannot write {place}: {parent} is no folder that can be written to; choose another place"
+            )
 
 
 def write_to(file: Path | None, text: str) -> None:

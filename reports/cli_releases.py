@@ -7,7 +7,7 @@ from pathlib import Path
 from gradparity.reference.errors import InputError
 from gradparity.reports import drift_terminal, range_files, range_terminal
 from gradparity.reports.bisect import Criterion, bisect
-from gradparity.reports.cli import draw, write_to
+from gradparity.reports.cli import check_writable, draw, write_to
 from gradparity.reports.cli_upgrade import outcomes, workshop
 from gradparity.reports.history import history
 from gradparity.reports.releases import Release, between
@@ -37,8 +37,9 @@ def bisect_command(package: str, good: str, bad: str, bits: bool, quantity: str,
 def history_command(package: str, range_: str, bits: bool, form: str, output: Path | None, **options: object) -> int:
     """Visit every release and show the table; return the exit code. Raises `InputError` for bad input."""
     first, dots, last = range_.partition("..")
-    if not (first and dots and last):
+    if not (first and dots and last) or last.startswith("."):
         raise InputError(f"{range_!r} is no range of releases: write it as 3.5.0..3.15.1")
+    check_writable(output)
     with outcomes(), workshop(**options) as shop:  # type: ignore[arg-type]
         releases = _releases(package, first, last, shop)
         with Visits(spelled(package), releases, shop) as visits:

@@ -98,7 +98,7 @@ def run_command(
     results = replace(blank, cells=keeper.close(), info=info)
     if journal:
         journal.end(info)
-    _report(results, snapshot, out, junit)
+    saved = _report(results, snapshot, out, junit)
     if interrupted:
         kept = f"they are in {out}" if out else "they are shown above (--out DIR would have kept them)"
         click.echo(
@@ -108,8 +108,8 @@ def run_command(
     records = [listed(cell) for cell in snapshot.cells if cell.kind == PROBE] if snapshot else []
     if records:
         draw(lambda screen: cli_probes.show_records(records, screen))
-        return results.exit_code if results.exit_code == 1 else cli_probes.exit_code(records) or results.exit_code
-    return results.exit_code
+    codes = (results.exit_code, cli_probes.exit_code(records), 0 if saved else cli_probes.INCOMPLETE)
+    return min((code for code in codes if code), default=0)
 
 
 def _probes(chosen: Plan, patterns: Sequence[str], *, named: bool, full: bool) -> Jobs:
@@ -129,17 +129,21 @@ def planned(chosen: Plan) -> tuple[Key, ...]:
     return (*runnable, *((scenario, dtype, engine) for scenario, dtype in chosen.missing for engine in engines))
 
 
-def _report(results: Results, snapshot: Snapshot | None, out: Path | None, junit_file: Path | None) -> None:
+def _report(results: Results, snapshot: Snapshot | None, out: Path | None, junit_file: Path | None) -> bool:
+    """Save and show; return whether all that was to be saved is."""
+    saved = True
     if out:
         try:
             save_derived(results, out)
             if snapshot:
                 snapshot.write(out / SNAPSHOT)
         except OSError as error:
-            click.echo(f"Only results.jsonl is whole in {out}: {error.strerror}", err=True)
+            saved = False
+            click.echo(f"Not all reports are in {out}: {error.strerror}; results.jsonl has every cell", err=True)
     if junit_file:
         write_to(junit_file, junit.render(results))
     draw(lambda screen: terminal.show(results, screen))
-    if out:
+    if out and saved:
         emit(f"\nSaved in {out}\n")
     github.publish(lambda limit: markdown.render(results, limit), github.failures(results))
+    return saved

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from gradparity.reference.errors import InputError
-from gradparity.reports.cli import Refused, Unfinished
+from gradparity.reports.cli import Refused, Unfinished, check_writable
 from gradparity.reports.cli_diff import report
 from gradparity.reports.selection import Selection
 from gradparity.reports.unbuildable import Unbuildable
@@ -78,6 +78,7 @@ def upgrade_command(
 ) -> int:
     """Compare and report; return the exit code. Raises `InputError` for bad input."""
     first, second = (wanted(text) for text in two_sides(sides, old, new))
+    check_writable(output, out)
     with outcomes(), workshop(**options) as shop:  # type: ignore[arg-type]
         found = upgrade(first, second, shop)
     if out:

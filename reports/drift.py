@@ -122,9 +122,11 @@ class Comparison:
 
     def exit_code(self, bits: bool = False) -> int:
         """Return 1 if something became wrong or changed beyond rounding, or with `bits` any bit changed; else 3 if a
-        cell did not finish, or with `bits` bits are not comparable; else 0."""
+        cell did not finish, nothing was compared, or with `bits` bits are not comparable; else 0."""
         if self.of(*FAILING) or (bits and self.bits_changed):
             return 1
+        if not self.cells:
+            return 3
         return 3 if self.of(Drift.INCOMPLETE) or (bits and self.of(Drift.NOT_COMPARABLE)) else 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import subprocess
 import sys
 import sysconfig
@@ -16,6 +17,9 @@ from gradparity.reports.uv import Uv
 
 OLDEST = (3, 11)
 """The oldest Python that a worker runs on."""
+
+UNKNOWN = ("No download found", "not a valid Python download request")
+"""What uv says of a Python that does not exist."""
 
 ASK = (
     "import platform, sys, sysconfig;"
@@ -45,6 +49,8 @@ def find(wanted: str | None, uv: Uv) -> Interpreter:
     """
     if wanted is None:
         return here()
+    if "/" in wanted and not Path(wanted).is_file():
+        raise InputError(f"--python {wanted}: no such file")
     path = wanted if Path(wanted).is_file() else _found(wanted, uv)
     try:
         answer = subprocess.run(
@@ -59,9 +65,17 @@ def find(wanted: str | None, uv: Uv) -> Interpreter:
 
 
 def _found(wanted: str, uv: Uv) -> str:
+    numbers = re.fullmatch(r"(\d+)\.(\d+)(\.\d+)?", wanted)
+    if numbers and (int(numbers[1]), int(numbers[2])) < OLDEST:
+        raise InputError(f"--python {wanted} is too old; a worker needs 3.11 or newer")
     find_it = ("python", "find", "--system", "--no-project", wanted)
     try:
         return uv(Stage.LOOK_UP, f"finding Python {wanted}", *find_it).strip()
     except Unbuildable:
-        uv(Stage.INSTALL, f"installing Python {wanted}", "python", "install", "--no-bin", wanted)
+        try:
+            uv(Stage.INSTALL, f"installing Python {wanted}", "python", "install", "--no-bin", wanted)
+        except Unbuildable as failure:
+            if any(said in failure.log for said in UNKNOWN):
+                raise InputError(f"--python {wanted}: there is no such Python; write a version such as 3.12") from None
+            raise
         return uv(Stage.LOOK_UP, f"finding Python {wanted}", *find_it, "--managed-python").strip()

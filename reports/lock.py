@@ -24,13 +24,17 @@ from gradparity.reports.interpreter import Interpreter, find, here
 from gradparity.reports.store import write
 from gradparity.reports.unbuildable import Stage, Unbuildable
 from gradparity.reports.uv import Uv, settings
-from gradparity.reports.wanted import Wanted, backends, parts
+from gradparity.reports.wanted import Wanted, backends
 
 GRACE = timedelta(days=14)
 """How long after a release what it depends on may have been released, to be of its time."""
 
 COMPILED = ("numpy", "scipy", "h5py", "grpcio", "jaxlib", "ml-dtypes", "pandas", "tensorflow", "torch")
 """Packages that are never built from source: it takes long, and is not what anybody runs."""
+
+RELEASED_WITH = {"jaxlib": "jax"}
+"""Packages that are released with another and go with it: whoever changes the one asks what its own other computes,
+though it would take the old one too."""
 
 WHERE = ("UV_TORCH_BACKEND", "UV_FIND_LINKS", "UV_INDEX", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL")
 """Settings that say where torch comes from; without any of them it is the build for the CPU."""
@@ -72,7 +76,7 @@ def resolve(
     satisfies what is wanted, or the index or the disk is to blame, and `InputError` for a file or a Python that cannot
     be used.
     """
-    like = {name: pin for name, pin in (like or {}).items() if name not in parts(side)}
+    like = dict(like or {})
     partners_of = backends(side, like or distributions())
     kept = folder() / "requests" / f"{_request(side, python, like, partners_of, dated)}.json"
     if (known := _read(kept)) is not None:
@@ -84,6 +88,9 @@ def resolve(
         limit = _date(side, (*side.requirements, *partners)) if limited else None
         try:
             lock = _resolved(side, partners, interpreter, uv, like, limit)
+            if held := {part for part, whole in RELEASED_WITH.items() if _moved(whole, lock, like) and part in like}:
+                free = {name: pin for name, pin in like.items() if name not in held}
+                lock = _resolved(side, partners, interpreter, uv, free, limit)
             break
         except Unbuildable as failure:
             if failure.passing:
@@ -98,13 +105,17 @@ def resolve(
     return lock
 
 
+def _moved(package: str, lock: Lock, like: Mapping[str, str]) -> bool:
+    return package in lock.pins and lock.pins[package] != like.get(package)
+
+
 def _request(side: Wanted, python: str | None, like: Mapping[str, str], *more: object) -> str:
     """Return the key of what is asked for: all that the answer depends on, and the day where versions are left open."""
     day = "" if side.exact else datetime.now(UTC).date()
     contents = [wheel.read_bytes() for wheel in side.wheels] + (list(_contents(side.file)) if side.file else [])
     base = here()
     return digest(
-        1, side.requirements, side.file, contents, python, base.version, base.abi, base.path, sorted(like.items()),
+        2, side.requirements, side.file, contents, python, base.version, base.abi, base.path, sorted(like.items()),
         sorted(settings().items()), day, *more,
     )  # fmt: skip
 

@@ -55,7 +55,8 @@ def script(scenario: Scenario, dtype: str, engine: str, finding: Finding | None,
     if engine not in {known.name for known in registry.BUILT_IN}:
         raise InputError(f"engine {engine!r}: a repro script needs a framework's engine; this one is in your own file")
     if finding is None or finding.verdict in (Verdict.WITHIN, Verdict.NOT_GIVEN):
-        raise InputError(f"nothing is wrong in this cell: {scenario.name} in {dtype} on {engine}")
+        where = f"{scenario.name} in {dtype} on {engine}"
+        raise InputError(f"no quantity is wrong in {where} (a printed figure that is off needs no script)")
     if finding.verdict is Verdict.SUSPECT:
         raise InputError(
             f"{scenario.name} in {dtype} on {engine} is suspect, not wrong: {finding.quantity} is within its bound"

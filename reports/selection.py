@@ -64,11 +64,15 @@ class Selection:
         """
         found = self.candidates(concerned)
         names = tuple(engine.name for engine in found if all(has(side, engine) for side in sides))
-        if not names:
-            needed = sorted({package for engine in found for package in engine.distributions})
-            of = f" of {', '.join(sorted(concerned))}" if concerned else ""
+        # The reference in NumPy alone says nothing about frameworks, unless NumPy itself is what changes.
+        wanted = self.engines or (concerned is not None and "numpy" in concerned)
+        if not names or (names == ("numpy",) and not wanted):
+            needed = sorted({package for engine in found for package in engine.distributions} - {"numpy"})
+            of = f" of {', '.join(sorted(concerned))}" if concerned and not self.engines else ""
             missing = f"they need {' or '.join(needed)}" if needed else "no engine belongs to what was named"
-            raise InputError(f"both sides have no engine{of} in common: {missing}; name the packages on both sides")
+            raise InputError(
+                f"no engine{of} can run on both sides: {missing}; name the packages on both sides, or another --engine"
+            )
         return names
 
     def plan(self, engines: Collection[str]) -> Plan:

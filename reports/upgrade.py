@@ -12,7 +12,7 @@ from gradparity.reports.drift import Comparison, compare
 from gradparity.reports.environments import Environment, current
 from gradparity.reports.lock import Lock
 from gradparity.reports.snapshot import Snapshot
-from gradparity.reports.wanted import Wanted, concerned
+from gradparity.reports.wanted import FRAMEWORKS, Wanted, concerned, provided
 from gradparity.reports.workshop import Workshop, unusable
 
 
@@ -76,6 +76,8 @@ def upgrade(old: Wanted, new: Wanted, shop: Workshop) -> Upgrade:
     for side, mine, other in ((old, lost, lost_too), (new, lost_too, lost)):
         broken |= {f"{engine} in {side.text}": said for engine, said in mine.items() if engine not in other}
     notes = [f"{side.text}: {note}" for side, lock in ((old, first), (new, second)) if lock for note in lock.notes]
+    if concerned((old, new)) is None:
+        notes += [f"{name} is on one side only: nothing of it was compared" for name in _one_sided(pins, later_pins)]
     ran, ran_too = _common(ran, ran_too), _common(ran_too, ran)
     return Upgrade(ran, ran_too, compare(ran, ran_too), tuple(differences(pins, later_pins)), tuple(notes), broken)
 
@@ -84,6 +86,12 @@ def _common(snapshot: Snapshot, other: Snapshot) -> Snapshot:
     """Return the part of `snapshot` on engines that ran in both."""
     there = {cell.engine for cell in other.cells}
     return replace(snapshot, cells=tuple(cell for cell in snapshot.cells if cell.engine in there))
+
+
+def _one_sided(*sides: Mapping[str, str]) -> list[str]:
+    """Return the frameworks that one of two sides has."""
+    there, too = ({provided(name) for name in side} for side in sides)
+    return [name for name in (*FRAMEWORKS, "keras") if (name in there) != (name in too)]
 
 
 def differences(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:

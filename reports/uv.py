@@ -30,7 +30,14 @@ MISLEADING = ("UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_BREAK_SYSTEM_PACKAGES", "UV_P
 REFUSED = ("No solution found", "Couldn't parse")
 """What uv says where a request can never be met."""
 
-PASSING = ("Failed to fetch", "Request failed", "error sending request", "No space left", "Permission denied")
+PASSING = (
+    "Failed to fetch",
+    "Request failed",
+    "error sending request",
+    "network was disabled",
+    "No space left",
+    "Permission denied",
+)
 """What uv says where the network or the disk is to blame."""
 
 
@@ -77,6 +84,7 @@ class Uv:
         code, out, err = self.run([self.path, *map(str, arguments)], own | settings() | quiet, cwd)
         if code:
             refused, passing = (any(said in err for said in sayings) for sayings in (REFUSED, PASSING))
+            refused = refused and not passing
             raise Unbuildable(stage, f"{doing} failed", printable(err), refused=refused, passing=passing)
         return out
 

@@ -66,6 +66,10 @@ def wanted(text: str) -> Wanted:
         if not path.is_file():
             raise InputError(f"cannot read {path}: no such file; name a requirements or lock file")
         return Wanted(text, file=path.absolute())
+    if path.is_file() and path.suffix != ".whl":
+        raise InputError(f"{text} is no requirements or lock file: its name has to end in {', '.join(FILES)}")
+    if "/" in text and path.is_dir():
+        raise InputError(f"{text} is a folder: name a requirements or lock file in it")
     parsed = [_requirement(word, text) for word in _words(text)]
     if not parsed:
         raise InputError("nothing is named: write packages such as 'jax==0.9.2', a requirements file, or '.'")
@@ -129,14 +133,6 @@ def _partners(named: Mapping[str, str]) -> tuple[str, ...]:
     if "jaxlib" in named and "jax" not in named:
         return (f"jax<={named['jaxlib']}" if named["jaxlib"] else "jax",)
     return ()
-
-
-def parts(side: Wanted) -> tuple[str, ...]:
-    """Return the packages that are released with one that was named, and go with it where it goes.
-
-    A jax takes the jaxlib before it too: whoever asks for that jax still wants to know what its own jaxlib computes.
-    """
-    return ("jaxlib",) if "jax" in side.named and "jaxlib" not in side.named else ()
 
 
 def backends(side: Wanted, there: Mapping[str, str]) -> list[tuple[str, ...]]:
