@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -36,8 +38,11 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
         made.add(lent_numpy(folder), "2020-01-01")
         made.put("helper", "1.0", "2023-12-01", "None")
         made.put("helper", "2.0", "2024-03-01", "None")
-        made.put("helper", "3.0", "2025-01-01", "None", "jax")
+        made.put("helper", "3.0", "2025-01-01", "None", "jax==0.0")
         made.put("jax", "0.0", "2023-12-01", "None\nimport jaxlib_that_is_not_there")
+        for number in ("0.1", "0.2"):
+            made.put("jax", number, "2024-01-01", "None", "jaxlib")
+            made.put("jaxlib", number, "2024-01-01", "None")
         made.put("madeup", "1.0", "2024-01-01", RIGHT, "helper")
         made.put("madeup", "1.1", "2024-04-01", ROUNDED, "helper")
         made.put("madeup", "1.2", "2024-05-01", WRONG, "helper", yanked=True)
@@ -104,6 +109,8 @@ def test_packages_are_read(text: str, named: dict[str, str]) -> None:
         ("gone.txt", "no such file"),
         ("gone-1.0-py3-none-any.whl", "no such file"),
         ("gone.whl", "gone.whl"),
+        (str(Path(__file__).parent), "is a folder"),
+        (__file__, "no requirements or lock file"),
     ],
 )
 def test_what_is_no_side_is_refused(text: str, says: str) -> None:
@@ -206,6 +213,17 @@ def test_a_local_wheel(tmp_path: Path) -> None:
     assert resolve(wanted(str(file)), Uv()).key != key
 
 
+def test_a_jax_in_a_file_gets_its_own_jaxlib_too(tmp_path: Path) -> None:
+    file, old = tmp_path / "requirements.txt", {"jax": "0.1", "jaxlib": "0.1"}
+    for number in ("0.1", "0.2"):
+        file.write_text(f"jax=={number}\n")
+        pins = resolve(wanted(str(file)), Uv(), like=old).pins
+        assert (pins["jax"], pins["jaxlib"]) == (number, number)
+    # What the file says holds.
+    file.write_text("jax==0.2\njaxlib==0.1\n")
+    assert resolve(wanted(str(file)), Uv(), like=old).pins["jaxlib"] == "0.1"
+
+
 def test_lock_files(tmp_path: Path) -> None:
     pylock = tmp_path / "pylock.toml"
     pylock.write_text('lock-version = "1.0"\n[[packages]]\nname = "helper"\nversion = "1.0"\n')
@@ -300,6 +318,41 @@ def test_a_broken_framework_that_no_engine_needs_is_nobodys_concern(chosen: tupl
     assert code == 0, err
     assert "jax none → 0.0" in err
     assert "cannot be used" not in err
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--scenario", "xor-tape"), "can run on both sides"),
+        (("--engine", "torch"), "they need torch"),
+        (("-o", f"{__file__}/report.html"), "no folder that can be written to"),
+        (("--out", f"{__file__}/out"), "no folder that can be written to"),
+        (("--python", "/not/there/python"), "no such file"),
+        (("--python", "3.9"), "3.11 or newer"),
+    ],
+)
+def test_what_cannot_be_is_told_before_anything_runs(options: tuple[str, ...], says: str) -> None:
+    code, _, err = invoke("upgrade", "madeup==1.0", "madeup==1.1", *options)
+    assert code == 2, err
+    assert says in err
+    assert "running" not in err
+
+
+def test_a_framework_on_one_side_only_is_told(chosen: tuple[str, ...], tmp_path: Path) -> None:
+    for name, text in (("old", "madeup==1.0\njax==0.1\n"), ("new", "madeup==1.0\n")):
+        (tmp_path / f"{name}.txt").write_text(text)
+    code, _, err = invoke("upgrade", str(tmp_path / "old.txt"), str(tmp_path / "new.txt"), *chosen)
+    assert code == 0, err
+    assert "jax is on one side only: nothing of it was compared" in err
+
+
+def test_without_the_extra_it_is_named() -> None:
+    program = "import sys; sys.modules['platformdirs'] = None; from gradparity.reports.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "upgrade", "a==1", "a==2"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr == "Error: upgrade needs more: pip install 'gradparity[upgrade]'\n"
 
 
 def test_upgrade_that_breaks_a_gradient(chosen: tuple[str, ...], tmp_path: Path) -> None:

@@ -397,6 +397,17 @@ def test_a_run_without_out_keeps_nothing(folder: Path, monkeypatch: pytest.Monke
     assert result.exit_code in (0, 1), result.output
 
 
+def test_a_run_whose_reports_do_not_fit_is_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("gradparity.reports.cli_run.save_derived", full)
+    ran = CliRunner().invoke(cli, ["run", "xor-tape", "--engine", "numpy", "--out", str(tmp_path / "out")])
+    assert ran.exit_code == 3
+    assert "No space left on device; results.jsonl has every cell" in ran.output
+    assert "Saved in" not in ran.output
+
+
 def test_an_interrupted_run_leaves_no_snapshot(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = record(folder, "out", "numpy")
     assert (out / store.SNAPSHOT).exists()
