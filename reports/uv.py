@@ -84,6 +84,8 @@ class Uv:
         code, out, err = self.run([self.path, *map(str, arguments)], own | settings() | quiet, cwd)
         if code:
             refused, passing = (any(said in err for said in sayings) for sayings in (REFUSED, PASSING))
+            # Offline, what is not in the cache is said not to exist.
+            passing = passing or os.environ.get("UV_OFFLINE", "0").lower() not in ("", "0", "false")
             refused = refused and not passing
             raise Unbuildable(stage, f"{doing} failed", printable(err), refused=refused, passing=passing)
         return out
