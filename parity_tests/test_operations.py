@@ -23,6 +23,8 @@ from gradparity.reference.errors import InputError
 from gradparity.reference.operations import FORMULAS, judge
 from gradparity.reference.problem import Array
 from gradparity.reference.verdict import Verdict
+from gradparity.reports.cli import draw
+from gradparity.reports.cli_probes import show_records
 from gradparity.reports.operation_cells import OperationRun, jobs, select
 from gradparity.reports.snapshot import CellRecord
 
@@ -311,7 +313,9 @@ def test_products_sums_and_updates_are_judged() -> None:
     assert {j.verdict for j in found.values()} == {Verdict.DECLARED}
 
 
-def test_a_worker_answers_and_what_is_not_there_is_unsupported(tmp_path: Path) -> None:
+def test_a_worker_answers_and_what_is_not_there_is_unsupported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("torch")
     file = tmp_path / "mine.toml"
     file.write_text(
@@ -336,6 +340,12 @@ def test_a_worker_answers_and_what_is_not_there_is_unsupported(tmp_path: Path) -
     plain = next(r for r in records if r.subject.startswith("torch.tanh"))
     assert {(e.quantity, e.verdict, len(e.bounds)) for e in plain.entries} == {("value", "", 203), ("d0", "", 203)}
     assert all(seen[r.key][e.key] == e.digest for r in records for e in r.entries)
+    draw(lambda screen: show_records(records, screen))
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "unsupported wherever it could run: torch.no_such_function() flat[203]: torch.no_such_function is not" in said
+    )
+    assert said.count("wherever") == 2
 
 
 def test_no_gradient_comes_from_what_a_layer_keeps_for_later(tmp_path: Path) -> None:

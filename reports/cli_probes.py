@@ -112,7 +112,7 @@ def show_probes(cases: Sequence[OperationCase], screen: Screen) -> None:
 
 
 def show_records(records: Sequence[CellRecord], screen: Screen) -> None:
-    """Print how many cells of each engine came out how, those that are listed, and those that are not right."""
+    """Print how many cells of each engine came out how, those that are listed, that ran nowhere, or are not right."""
     verdicts = list(dict.fromkeys(record.verdict for record in records))
     table = _table(screen, "engine", *verdicts, "of these judged")
     for engine in dict.fromkeys(record.engine for record in records):
@@ -126,6 +126,10 @@ def show_records(records: Sequence[CellRecord], screen: Screen) -> None:
         for reason in dict.fromkeys(record.message for record in named):
             where = (f"{r.subject} {r.dtype} on {r.engine}" for r in named if r.message == reason)
             screen.line(f"{verdict}: {reason}: {', '.join(where)}")
+    ran = {record.subject for record in records if record.verdict != Verdict.UNSUPPORTED}
+    nowhere = dict.fromkeys(f"{r.subject}: {r.message}" for r in records if r.subject not in ran)
+    for said in list(nowhere)[:SHOWN]:
+        screen.line(f"unsupported wherever it could run: {said}")
     bad = (Verdict.WRONG, Verdict.CRASHED, Verdict.TIMED_OUT)
     found = [record for record in records if record.verdict in bad]
     for record in found[:SHOWN]:
