@@ -13,6 +13,7 @@ from gradparity.adapters.outcome import Chunk, Ended, Status, Task
 from gradparity.parity_tests.fault import engine, judged, run
 from gradparity.parity_tests.fault_problems import problems
 from gradparity.reference.bounds import Ball, rounding
+from gradparity.reference.catalogue import load
 from gradparity.reference.compare import against, best, summed_up
 from gradparity.reference.judge import Judge, Oracle
 from gradparity.reference.problem import Array, Problem
@@ -252,3 +253,20 @@ def test_a_fault_in_one_step_of_many_is_found_in_that_step() -> None:
 
     found = findings("float64", once)["probed dW1"]
     assert (found.verdict, found.first_wrong_step, found.wrong, found.steps) == (Verdict.WRONG, 3, 1, 4)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_engines_share_is_of_the_same_weights_alone(dtype: str) -> None:
+    """What the initial weights give is computed once; an engine that starts elsewhere is judged from there."""
+    problem = load("xor-tape").problem(dtype)
+    oracle, (chunk,) = Oracle(problem), run(problem, {})
+
+    def of_Z1(chunk: Chunk) -> Verdict:
+        return next(f for f in judged(oracle, [chunk]) if (f.program, f.quantity) == ("probed", "Z1")).verdict
+
+    assert of_Z1(chunk) is Verdict.WITHIN
+    moved = chunk.weights["W1"] + chunk.weights["W1"].dtype.type(0.25)
+    Z1 = moved @ problem.batch(0)[0] + chunk.weights["b1"]
+    elsewhere = replace(chunk, probed={**chunk.probed, "Z1": Z1})
+    assert of_Z1(elsewhere) is Verdict.WRONG
+    assert of_Z1(replace(elsewhere, weights={**chunk.weights, "W1": moved})) is Verdict.WITHIN

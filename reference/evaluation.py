@@ -63,12 +63,16 @@ class Evaluation:
     are the reference from end to end, and their radii bound what a whole correct program may differ by.
     """
 
-    def __init__(self, r: Rounding, rows: tuple[Row, ...], given: Mapping[str, Array | Ball]) -> None:
-        self.r, self.rows = r, rows_by_name(rows)
+    def __init__(
+        self, r: Rounding, rows: tuple[Row, ...], given: Mapping[str, Array | Ball], like: Evaluation | None = None
+    ) -> None:
+        """`like` is an evaluation that shares some of the balls in `given`, and with them the rows from those alone."""
+        self.r, self.rows, self.like = r, rows_by_name(rows), like
         self.on = Exact(r)
         self.given = {name: x if isinstance(x, Ball) else Ball(x) for name, x in given.items()}
         self.computed: dict[str, Ball] = {}
         self.values: dict[str, Array] = {}
+        self.kept: dict[str, tuple[tuple[slice, Ball], ...]] = {}
 
     def ball(self, name: str) -> Ball:
         """Return the given value of `name`, or compute it. Raises KeyError for a name that no row has."""
@@ -116,6 +120,10 @@ class Evaluation:
     def pieces(self, name: str) -> Iterator[tuple[slice, Ball]]:
         """Yield the first candidate of `name` in flat slices: an elementwise row of given values in blocks."""
         row = self.rows[name]
+        if row.products and self.like and all(self.given.get(i) is self.like.given.get(i, self) for i in row.inputs):
+            kept = self.like.kept
+            yield from kept.get(name) or kept.setdefault(name, tuple(self.like.pieces(name)))
+            return
         given = all(i in self.given and self.given[i].exact for i in row.inputs)
         if given and row.products and self.r.dtype == "float64":
             balls = [self.given[i] for i in row.inputs]

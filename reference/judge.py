@@ -136,10 +136,11 @@ def _chunk_findings(oracle: Oracle, chunk: Steps, conventions: tuple[str, ...], 
     given = {"X": X, "Y": Y, **chunk.weights}
     probed, bad = _well_formed(oracle, chunk.probed, m, PROBED)
     plain, bad_plain = _well_formed(oracle, chunk.plain, m, PLAIN)
-    local = Evaluation(oracle.r, oracle.rows, given | probed)
-    rows, whole, updates = (
-        _Against(oracle, by, conventions)
-        for by in (local, _whole(oracle, chunk, given), Evaluation(oracle.r, oracle.rows, given | plain))
+    # At the initial weights, what comes from them and the data alone is the same for all engines.
+    whole = oracle.reference if _starts(oracle, chunk) else Evaluation(oracle.r, oracle.rows, given)
+    local = Evaluation(oracle.r, oracle.rows, {**whole.given, **probed}, whole)
+    rows, ends, updates = (
+        _Against(oracle, by, conventions) for by in (local, whole, Evaluation(oracle.r, oracle.rows, given | plain))
     )
     by_name = {}
     bounds = _Bounds(watch)
@@ -150,7 +151,7 @@ def _chunk_findings(oracle: Oracle, chunk: Steps, conventions: tuple[str, ...], 
     for name, value in plain.items():
         if name.endswith("_next"):
             gradient = "d" + name.removesuffix("_next")
-            against, basis = (updates, "row") if gradient in plain else (whole, "end to end")
+            against, basis = (updates, "row") if gradient in plain else (ends, "end to end")
             finding = _blank(local.rows[name], PLAIN, basis)
             finding = against.judged(value, finding, chunk.first_step, bounds.of(PLAIN, name, value))
         elif name in by_name and _same_bits(value, probed[name]):
@@ -158,7 +159,7 @@ def _chunk_findings(oracle: Oracle, chunk: Steps, conventions: tuple[str, ...], 
             bounds.same(name)
         else:
             finding = _blank(local.rows[name], PLAIN, "end to end")
-            finding = whole.judged(value, finding, chunk.first_step, bounds.of(PLAIN, name, value))
+            finding = ends.judged(value, finding, chunk.first_step, bounds.of(PLAIN, name, value))
         found.append(_with_difference(oracle, chunk, finding, value))
     bounds.show(chunk)
     return found
@@ -211,11 +212,12 @@ class _Against:
         return replace(finding, convention=" ".join(names))
 
 
-def _whole(oracle: Oracle, chunk: Steps, given: Mapping[str, Array]) -> Evaluation:
-    """Return the reference from end to end at the weights of this chunk; all engines share it at the initial ones."""
-    if chunk.first_step == 0 and chunk.steps == 1:
-        return oracle.reference
-    return Evaluation(oracle.r, oracle.rows, given)
+def _starts(oracle: Oracle, chunk: Steps) -> bool:
+    """Return whether `chunk` is one step, at the initial weights."""
+    if (chunk.first_step, chunk.steps) != (0, 1):
+        return False
+    initial = oracle.reference.given
+    return all(_same_bits(initial[name].mid, value) for name, value in chunk.weights.items())
 
 
 def _blank(row: Row, program: str, basis: str) -> Finding:
