@@ -129,7 +129,7 @@ def cli() -> None:
 @click.option("--out", type=FOLDER, metavar="DIR", help="Run twice; save a snapshot and all reports here.")
 @click.option("--junit", type=FILE, metavar="FILE", help="Write JUnit XML to this file.")
 @click.option("--strict", is_flag=True, help="A suspect quantity fails, also on structured data.")
-@click.option("--full", is_flag=True, help="Run engines that compile slowly on every scenario.")
+@click.option("--full", is_flag=True, help="Run the catalogue in both dtypes, on engines that compile slowly too.")
 @click.option(
     "--timeout", type=click.FloatRange(min=0, min_open=True), default=300.0, show_default=True, help="Seconds a cell."
 )
@@ -280,7 +280,7 @@ def environment_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("scenarios", "--scenario", multiple=True, metavar="S", help="Only this one: a name, a FILE.toml."),
         click.option("probes", "--probe", multiple=True, metavar="P", help="Only this probe, or pattern."),
         click.option("--bits", is_flag=True, help="Any bit counts, also within its bound."),
-        click.option("--full", is_flag=True, help="Every scenario of the catalogue."),
+        click.option("--full", is_flag=True, help="The whole catalogue, in both dtypes."),
         click.option("--python", metavar="X", help="A version (3.12) or a path. Default: the Python that runs this."),
         click.option("--fresh", is_flag=True, help="Run again what was run before."),
         click.option(

@@ -53,6 +53,8 @@ def plan(
 ) -> Plan:
     """Resolve names, files and functions; `there` says which engines can run where the plan is carried out.
 
+    `full` is the catalogue in every dtype, and engines that compile slowly on every scenario.
+
     Raises InputError for a scenario, engine or dtype that does not exist or is malformed, and for a named engine that
     is not installed.
     """
@@ -60,9 +62,9 @@ def plan(
         if dtype not in DTYPES:
             raise InputError(f"unknown dtype '{dtype}'{nearest(dtype, DTYPES)}; known: {', '.join(DTYPES)}")
     names, functions, skipped, slow = _engines(engines, full, there)
-    subjects, missing = [], {}
+    subjects, missing, shipped = [], {}, catalogue.names()
     for scenario in _scenarios(scenarios):
-        for dtype in dtypes or scenario.dtypes:
+        for dtype in dtypes or (DTYPES if full and scenario.name in shipped else scenario.dtypes):
             try:
                 subjects.append(Subject(scenario, scenario.problem(dtype)))
             except MissingLibrary as reason:

@@ -33,8 +33,9 @@ def verify(
     """Run `scenarios` (names, files, `Scenario` objects; default: all that ship) on `engines` (names, patterns,
     ``file.py:function``, functions; default: all that are installed) and judge them.
 
-    `strict` makes a suspect quantity fail also on structured data; `full` runs slow-compiling engines on every
-    scenario; `timeout` is in seconds a cell. Raises InputError before anything runs if an input is bad.
+    `strict` makes a suspect quantity fail also on structured data; `full` runs the catalogue in both dtypes, on
+    slow-compiling engines too; `timeout` is in seconds a cell. Raises InputError before anything runs if an input is
+    bad.
     """
     chosen = plan(scenarios, engines, dtypes, full)
     info = RunInfo.now(strict=strict)
