@@ -26,7 +26,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--parity-require", action="store_true", help="fail, instead of skip, where an engine is not installed"
     )
-    group.addoption("--parity-full", action="store_true", help="run every scenario in both dtypes, and on slow-compiling engines")
+    group.addoption(
+        "--parity-full", action="store_true", help="run the catalogue in both dtypes, on slow-compiling engines too"
+    )
     group.addoption(
         "--parity-baseline", metavar="FILE",
         help="a snapshot, or the folder that `gradparity run --out` wrote: fail only on what became wrong since",

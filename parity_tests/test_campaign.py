@@ -294,10 +294,11 @@ def repeated() -> dict[str, list[Cell]]:
     # Two layers, two steps, finite numbers; the group after it has one layer.
     group = 384
     first, second, third = (drawn(5, group + i).scenario for i in range(3))
+    other = drawn(5, group + TOGETHER).scenario
     assert (len(first.layers), first.steps) == (2, 2)
     # They run in the order of their names.
     cells = verify(
-        [replace(third, name="anew"), replace(drawn(5, group + TOGETHER).scenario, name="another"), first, second, third],
+        [replace(third, name="anew"), replace(other, name="another"), first, second, third],
         engines,
     ).cells
     return {engine: [cell for cell in cells if cell.engine == engine] for engine in engines}
