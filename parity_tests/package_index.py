@@ -22,6 +22,7 @@ def gradient(delta, X):
     return {body}
 """
 RIGHT, ROUNDED, WRONG = "delta @ X.T", "(X @ delta.T).T", "1.5 * (delta @ X.T)"
+RANDOM = "delta @ X.T * (1 + int.from_bytes(__import__('os').urandom(4), 'big') / 2**33)"
 
 ENGINE = """
 import numpy as np

@@ -11,20 +11,34 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from gradparity.adapters.facts import facts
 from gradparity.adapters.process import elsewhere
-from gradparity.parity_tests.package_index import ENGINE, RIGHT, ROUNDED, SCENARIO, WRONG, Index, lent_numpy, wheel
+from gradparity.parity_tests.package_index import (
+    ENGINE,
+    RANDOM,
+    RIGHT,
+    ROUNDED,
+    SCENARIO,
+    WRONG,
+    Index,
+    lent_numpy,
+    wheel,
+)
 from gradparity.reference.errors import InputError
 from gradparity.reports import cache, releases
 from gradparity.reports.bisect import search
 from gradparity.reports.cli import cli
+from gradparity.reports.drift import differing, once
 from gradparity.reports.environments import build
 from gradparity.reports.lock import resolve
+from gradparity.reports.recording import repeated
 from gradparity.reports.side import here, there
+from gradparity.reports.snapshot import Snapshot
 from gradparity.reports.unbuildable import Stopped, Unbuildable
 from gradparity.reports.uv import Uv, settings
 from gradparity.reports.wanted import backends, concerned, wanted
@@ -32,7 +46,7 @@ from gradparity.reports.wanted import backends, concerned, wanted
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
-    """Releases of `madeup`: 1.2 is yanked, 1.3 does not resolve, 1.4 is wrong, 1.6 right again, 1.7 not importable."""
+    """Releases of `madeup`: 0.9 is random, 1.2 yanked, 1.3 does not resolve, 1.4 is wrong, 1.7 not importable."""
     folder = tmp_path_factory.mktemp("index")
     with Index(folder) as made:
         made.add(lent_numpy(folder), "2020-01-01")
@@ -43,6 +57,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
         for number in ("0.1", "0.2"):
             made.put("jax", number, "2024-01-01", "None", "jaxlib")
             made.put("jaxlib", number, "2024-01-01", "None")
+        made.put("madeup", "0.9", "2023-12-15", RANDOM, "helper")
         made.put("madeup", "1.0", "2024-01-01", RIGHT, "helper")
         made.put("madeup", "1.1", "2024-04-01", ROUNDED, "helper")
         made.put("madeup", "1.2", "2024-05-01", WRONG, "helper", yanked=True)
@@ -364,6 +379,31 @@ def test_upgrade_that_breaks_a_gradient(chosen: tuple[str, ...], tmp_path: Path)
     assert json.loads(out)["exit_code"] == 1
     assert '"dW1"' in out
     assert invoke("upgrade", "madeup==1.4", "madeup==1.6", *chosen)[0] == 0
+
+
+def test_what_cannot_be_had_again_is_no_drift(chosen: tuple[str, ...]) -> None:
+    code, out, _ = invoke("upgrade", "madeup==0.9", "madeup==1.0", *chosen, "--format", "json")
+    assert code == 0, out
+    assert {cell["drift"] for cell in json.loads(out)["cells"]} == {"not reproducible"}
+
+
+@pytest.mark.parametrize(("new", "code", "again"), [("1.6", 0, 0), ("1.4", 1, 2)])
+def test_what_differs_runs_a_second_time(
+    new: str, code: int, again: int, chosen: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def counted(*given: Any, **named: Any) -> Snapshot:
+        snapshot = repeated(*given, **named)
+        runs.append(snapshot)
+        return snapshot
+
+    runs: list[Snapshot] = []
+    monkeypatch.setattr("gradparity.reports.measure.repeated", counted)
+    options = ("--fresh", "--jobs", "1", *chosen)
+    assert invoke("upgrade", "madeup==1.0", f"madeup=={new}", *options)[0] == code
+    assert len(runs) == again
+    assert not any(once(snapshot.by_key[key]) for snapshot in runs for key in differing(*runs))
+    assert invoke("upgrade", "madeup==1.0", f"madeup=={new}", *options, "--out", str(tmp_path))[0] == code
+    assert not any(once(cell) for side in ("old", "new") for cell in Snapshot.read(tmp_path / f"{side}.parquet").cells)
 
 
 def test_the_environment_that_this_runs_in(chosen: tuple[str, ...]) -> None:

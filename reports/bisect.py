@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from gradparity.reference.errors import InputError, nearest
 from gradparity.reference.verdict import Verdict
-from gradparity.reports.drift import CellDrift, Change, Comparison, Drift, compare
+from gradparity.reports.drift import CellDrift, Change, Comparison, Drift
 from gradparity.reports.snapshot import Snapshot
 from gradparity.reports.visits import Visit, Visits
 
@@ -74,9 +74,8 @@ def bisect(visits: Visits, criterion: Criterion, said: Callable[[Visit], object]
     def visit(index: int) -> Visit:
         if index not in seen:
             found = visits.visit(index, ends=index in (0, len(visits) - 1))
-            if index and found.snapshot and origin.snapshot:
-                against = criterion.narrowed(compare(origin.snapshot, found.snapshot))
-                found = replace(found, changed=bool(against.cells))
+            if index and (against := visits.compare(origin, found)):
+                found = replace(found, changed=bool(criterion.narrowed(against).cells))
             seen[index] = found
             path.append(found)
             said(found)
@@ -89,10 +88,9 @@ def bisect(visits: Visits, criterion: Criterion, said: Callable[[Visit], object]
     if high is None:
         return Found(tuple(path))
     last, first = seen[low], seen[high]
-    assert last.snapshot
-    assert first.snapshot
-    change = criterion.narrowed(compare(last.snapshot, first.snapshot))
-    return Found(tuple(path), last, first, change, tuple(seen[i] for i in range(low + 1, high)), transient)
+    change = visits.compare(last, first)
+    between = tuple(seen[i] for i in range(low + 1, high))
+    return Found(tuple(path), last, first, change and criterion.narrowed(change), between, transient)
 
 
 def search(count: int, changed: Callable[[int], bool | None]) -> tuple[int, int | None, bool]:

@@ -80,6 +80,8 @@ def upgrade_command(
     first, second = (wanted(text) for text in two_sides(sides, old, new))
     check_writable(output, out)
     with outcomes(), workshop(**options) as shop:  # type: ignore[arg-type]
+        # Snapshots that are saved will be compared with others too.
+        shop.twice = out is not None
         found = upgrade(first, second, shop)
     if out:
         try:

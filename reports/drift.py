@@ -15,7 +15,7 @@ from gradparity.reference.verdict import Verdict
 from gradparity.reports.better import below_float32, repaired
 from gradparity.reports.known import GONE, GREW
 from gradparity.reports.moved import Moved, moved
-from gradparity.reports.snapshot import PRINTED, PROBE, CellKey, CellRecord, Entry, Header, Snapshot
+from gradparity.reports.snapshot import PRINTED, PROBE, ArrayKey, CellKey, CellRecord, Entry, Header, Snapshot
 
 
 class Drift(StrEnum):
@@ -98,7 +98,7 @@ class Comparison:
     machine: tuple[str, ...] = ()
     neither: int = 0
     unrepeated: tuple[int, int] = (0, 0)
-    """How many cells of the old and of the new side have no second run."""
+    """How many cells that changed have no second run, on the old and on the new side."""
 
     @cached_property
     def counts(self) -> dict[Drift, int]:
@@ -146,13 +146,24 @@ def compare(old: Snapshot, new: Snapshot) -> Comparison:
             neither += 1
         else:
             cells.append(_cell(key, *sides, (old, new), bool(machine)))
-    unrepeated = (sum(map(once, old.cells)), sum(map(once, new.cells)))
-    return Comparison(old.header, new.header, tuple(cells), machine, neither, unrepeated)
+    changed = differing(old, new)
+    unrepeated = [sum(once(cell) for cell in side.cells if cell.key in changed) for side in (old, new)]
+    return Comparison(old.header, new.header, tuple(cells), machine, neither, (unrepeated[0], unrepeated[1]))
 
 
 def _raised(cell: CellRecord | None) -> bool:
     """Return whether a probe ended with an exception: on both sides, that is what it does with such arrays."""
     return cell is not None and cell.kind == PROBE and cell.verdict == Verdict.CRASHED
+
+
+def differing(old: Snapshot, new: Snapshot) -> set[CellKey]:
+    """Return the cells of both snapshots whose bits are not the same."""
+
+    def digests(cell: CellRecord) -> dict[ArrayKey, str]:
+        return {entry.key: entry.digest for entry in cell.entries}
+
+    there = old.by_key.keys() & new.by_key.keys()
+    return {key for key in there if digests(old.by_key[key]) != digests(new.by_key[key])}
 
 
 def machine_differences(old: Header, new: Header) -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gradparity.reports.drift import Comparison, compare
+from gradparity.reports.drift import Comparison
 from gradparity.reports.visits import Visit, Visits
 
 
@@ -33,7 +33,7 @@ def history(visits: Visits, said: Callable[[Row], object] = lambda _: None) -> l
     last: Visit | None = None
     for index in range(len(visits)):
         visit = visits.visit(index, next_too=True)
-        change = compare(last.snapshot, visit.snapshot) if last and last.snapshot and visit.snapshot else None
+        change = visits.compare(last, visit) if last else None
         rows.append(Row(visit, change))
         said(rows[-1])
         last = visit if visit.snapshot else last

@@ -2,68 +2,131 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from gradparity.adapters.pool import Pool, cores
+from gradparity.adapters.registry import find
 from gradparity.reference.errors import InputError
 from gradparity.reference.verdict import Verdict
 from gradparity.reports.cache import digest, folder, locked, own_digest
+from gradparity.reports.drift import once
 from gradparity.reports.environments import Environment
-from gradparity.reports.operation_cells import OperationRun
-from gradparity.reports.recording import record
+from gradparity.reports.operation_cells import Jobs, OperationRun
+from gradparity.reports.recording import record, repeated
+from gradparity.reports.running import Subject
 from gradparity.reports.selection import Selection
 from gradparity.reports.side import variables
-from gradparity.reports.snapshot import Snapshot
+from gradparity.reports.snapshot import PROBE, SCENARIO, CellKey, Snapshot
 from gradparity.reports.steps import Step
 
+Counting = Callable[[int], Step]
+"""From a number of runs to the step that shows them."""
 
-def measured(
-    environment: Environment,
-    selection: Selection,
-    engines: Sequence[str],
-    *,
-    timeout: float,
-    jobs: int | None,
-    fresh: bool,
-    step: Callable[[int], Step],
-) -> Snapshot:
-    """Return the snapshot of `selection` on `engines` in `environment`: the one that is kept unless `fresh`, else a new
-    one.
 
-    ``step(number of runs)`` is asked for where something has to be run. Nothing is kept of the user's own
-    environment, where what is installed may change, nor where a cell ran out of time.
+class Measurement:
+    """What is chosen by `selection`, on `engines` in `environment`. `timeout` is in seconds a cell, `jobs` how many
+    families run side by side, `sharing` how many measurements share the machine. `opened` is called with what ends it.
+
+    Raises `InputError` where nothing that was chosen runs on them.
     """
-    side = environment.side
-    chosen, operations = selection.plan(engines), selection.operations(engines, side.distributions)
-    if not chosen.total and not operations:
-        raise InputError(f"nothing that was chosen runs on {', '.join(engines)}: check --scenario and --probe")
-    machine = (side.cpu, side.features, sorted(variables().items()))
-    key = digest(environment.key, machine, own_digest(), selection.key(chosen, operations))
-    home = folder() / "results"
-    home.mkdir(exist_ok=True)
-    file = home / f"{key}.parquet"
 
-    def recorded() -> Snapshot:
-        with step(2 * (chosen.total + len(operations))) as running:
+    snapshot: Snapshot
+    """What came of it, once it has been run."""
+
+    def __init__(
+        self,
+        environment: Environment,
+        selection: Selection,
+        engines: Sequence[str],
+        *,
+        timeout: float,
+        jobs: int | None,
+        sharing: int = 1,
+        opened: Callable[[Pool], object] = lambda _: None,
+    ) -> None:
+        self.side, self.engines, self.timeout, self.jobs = environment.side, engines, timeout, jobs
+        self.chosen, self.operations = selection.plan(engines), selection.operations(engines, self.side.distributions)
+        if not self.chosen.total and not self.operations:
+            raise InputError(f"nothing that was chosen runs on {', '.join(engines)}: check --scenario and --probe")
+        self.opened = opened
+        self.twice = fits(engines, 2 * sharing, jobs)
+        self.file: Path | None = None
+        # In the user's own environment, what is installed may change.
+        if environment.key:
+            machine = (self.side.cpu, self.side.features, sorted(variables().items()))
+            key = digest(environment.key, machine, own_digest(), selection.key(self.chosen, self.operations))
+            self.file = folder() / "results" / f"{key}.parquet"
+            self.file.parent.mkdir(exist_ok=True)
+
+    def run(self, step: Counting, fresh: bool = False) -> None:
+        """Take the snapshot that is kept, unless `fresh`; else run every cell, twice at once if there are cores for it.
+
+        Nothing is kept where a cell ran out of time.
+        """
+        if self.file is None:
+            self.snapshot = self._recorded(step)
+            return
+        with locked(self.file):
+            kept = None if fresh else _read(self.file)
+            self.snapshot = kept or self._recorded(step)
+            if not kept:
+                self._keep()
+
+    def repeat(self, wanted: Collection[CellKey], step: Counting) -> None:
+        """Run the cells `wanted` once more, in new processes, where they have not been run twice."""
+        keys = {cell.key for cell in self.snapshot.cells if cell.key in wanted and once(cell)}
+        if not keys:
+            return
+        cells = tuple(c for c in self.chosen.cells if _key(*c) in keys)
+        probes = {(subject, engine) for kind, subject, _, engine in keys if kind == PROBE}
+        operations = [(case, engine) for case, engine in self.operations if (case.name, engine) in probes]
+        with step(len(cells) + len(operations)) as running:
+            self.snapshot = repeated(
+                self.side,
+                replace(self.chosen, cells=cells),
+                _operations(operations, running),
+                self.snapshot,
+                timeout=self.timeout,
+                jobs=self.jobs,
+                opened=self.opened,
+                on_repeated=lambda task: running.advance(f"{task.engine} on {task.problem.name}"),
+            )
+        if self.file is not None:
+            with locked(self.file):
+                self._keep()
+
+    def _recorded(self, step: Counting) -> Snapshot:
+        with step((1 + self.twice) * (self.chosen.total + len(self.operations))) as running:
             return record(
-                side,
-                chosen,
-                OperationRun(operations, on_task=lambda task: running.advance(f"{task.engine}: {task.case.name}")),
-                timeout=timeout,
-                jobs=jobs,
+                self.side,
+                self.chosen,
+                _operations(self.operations, running),
+                timeout=self.timeout,
+                jobs=self.jobs,
+                opened=self.opened,
+                twice=self.twice,
                 on_cell=lambda cell: running.advance(f"{cell.engine} on {cell.scenario}"),
                 on_repeated=lambda task: running.advance(f"{task.engine} on {task.problem.name}, again"),
             )
 
-    if not environment.key:
-        return recorded()
-    with locked(file):
-        if not fresh and (kept := _read(file)) is not None:
-            return kept
-        snapshot = recorded()
-        if not any(cell.verdict == Verdict.TIMED_OUT for cell in snapshot.cells):
-            snapshot.write(file)
-    return snapshot
+    def _keep(self) -> None:
+        if self.file and not any(cell.verdict == Verdict.TIMED_OUT for cell in self.snapshot.cells):
+            self.snapshot.write(self.file)
+
+
+def fits(engines: Sequence[str], times: int, jobs: int | None) -> bool:
+    """Return whether the processes of `engines` can run as many `times` at once without waiting for one another."""
+    return times * len({find(engine).family for engine in engines}) <= (jobs or cores())
+
+
+def _key(subject: Subject, engine: str) -> CellKey:
+    return SCENARIO, subject.scenario.name, subject.problem.dtype, engine
+
+
+def _operations(chosen: Jobs, running: Step) -> OperationRun:
+    return OperationRun(chosen, on_task=lambda task: running.advance(f"{task.engine}: {task.case.name}"))
 
 
 def _read(file: Path) -> Snapshot | None:

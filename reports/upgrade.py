@@ -11,6 +11,7 @@ from gradparity.reference.errors import InputError
 from gradparity.reports.drift import Comparison, compare
 from gradparity.reports.environments import Environment, current
 from gradparity.reports.lock import Lock
+from gradparity.reports.measure import Measurement
 from gradparity.reports.snapshot import Snapshot
 from gradparity.reports.wanted import FRAMEWORKS, Wanted, concerned, provided
 from gradparity.reports.workshop import Workshop, unusable
@@ -36,7 +37,7 @@ class Upgrade:
 
 
 def upgrade(old: Wanted, new: Wanted, shop: Workshop) -> Upgrade:
-    """Compare two sides. The new one is installed while the old one runs.
+    """Compare two sides. The new one is installed, and where there are cores for both also run, while the old one runs.
 
     Raises `InputError` for sides that cannot be compared, `Unbuildable` where one cannot be had.
     """
@@ -51,19 +52,27 @@ def upgrade(old: Wanted, new: Wanted, shop: Workshop) -> Upgrade:
     engines = shop.selection.shared(concerned((old, new)), pins, later_pins)
     shop.selection.plan(engines)
 
+    sharing = 2 if shop.side_by_side(engines) else 1
+
     def built(side: Wanted, lock: Lock | None) -> Environment:
         return shop.build(side, lock) if lock else here
+
+    def built_and_run() -> tuple[Environment, Measurement | None]:
+        after = built(new, second)
+        return after, shop.run(new, after, engines, sharing) if sharing == 2 else None
 
     with ThreadPoolExecutor(1) as background:
         try:
             before = built(old, first)
-            building = background.submit(built, new, second)
-            ran = shop.run(old, before, engines)
-            after = building.result()
-            ran_too = shop.run(new, after, engines)
+            building = background.submit(built_and_run)
+            measured = shop.run(old, before, engines, sharing)
+            after, measured_too = building.result()
+            measured_too = measured_too or shop.run(new, after, engines)
+            shop.settle(measured, measured_too)
         except BaseException:
-            shop.uv.stop()
+            shop.stop()
             raise
+    ran, ran_too = measured.snapshot, measured_too.snapshot
     # What nothing runs on is nobody's concern: TensorFlow 2.12 brings a jax without jaxlib.
     needed = {name for engine in engines for name in find(engine).distributions}
     broken = {

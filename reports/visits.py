@@ -8,8 +8,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from gradparity.reference.errors import InputError
+from gradparity.reports.drift import Comparison, compare
 from gradparity.reports.environments import Environment
 from gradparity.reports.lock import Lock
+from gradparity.reports.measure import Measurement
 from gradparity.reports.releases import Release
 from gradparity.reports.snapshot import Snapshot
 from gradparity.reports.unbuildable import Unbuildable
@@ -22,13 +24,18 @@ REASON = 160
 
 @dataclass(frozen=True)
 class Visit:
-    """One release. `snapshot` is what it computed, or `lacking` why it was skipped; `changed` whether it differs from
+    """One release. `measured` is what it computed, or `lacking` why it was skipped; `changed` whether it differs from
     the first of a search."""
 
     release: Release
-    snapshot: Snapshot | None = None
+    measured: Measurement | None = None
     lacking: str = ""
     changed: bool | None = None
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """What it computed."""
+        return self.measured.snapshot if self.measured else None
 
 
 class Visits:
@@ -82,6 +89,13 @@ class Visits:
             said = " ".join(failure.log.split())
             why = said.partition("cause: ")[2] or said or failure.message
             return Visit(release, lacking=f"cannot {failure.stage}: {textwrap.shorten(why, REASON, placeholder=' …')}")
+
+    def compare(self, old: Visit, new: Visit) -> Comparison | None:
+        """Return what changed from one release to another; None where one of them was skipped."""
+        if not old.measured or not new.measured:
+            return None
+        self._shop.settle(old.measured, new.measured)
+        return compare(old.measured.snapshot, new.measured.snapshot)
 
     def _side(self, index: int) -> Wanted:
         return wanted(f"{self.package}=={self.releases[index].version}")
