@@ -112,10 +112,13 @@ def test_a_listed_defect_of_a_probe_is_known_no_larger_and_not_gone() -> None:
 
 
 def test_a_listed_exception_of_a_probe_is_known_and_no_other_failure_is() -> None:
-    entry = replace(IN_PROBES, conventions=(), dtypes=("*",))
-    crashed = replace(product(np.float64), verdict=str(Verdict.CRASHED), entries=())
+    entry = replace(IN_PROBES, conventions=(), dtypes=("*",), raises="expected [5, 7]")
+    crashed = replace(
+        product(np.float64), verdict=str(Verdict.CRASHED), entries=(), message="ValueError: expected [5, 7], got [7]"
+    )
     assert listed(crashed, (entry,)).verdict == Verdict.KNOWN
     assert listed(crashed, (IN_PROBES,)).verdict == Verdict.CRASHED
+    assert listed(replace(crashed, message="MemoryError"), (entry,)).verdict == Verdict.CRASHED
     assert listed(product(np.float32), (entry,)).verdict == Verdict.WRONG
     assert listed(product(np.float64), (entry,)).verdict == Verdict.WRONG
 

@@ -51,6 +51,8 @@ class Entry:
     """
     probes: tuple[str, ...] = ()
     """The probes in which it shows (`gradparity.reports.known_probes`); a pattern in which ``[`` has no meaning."""
+    raises: str = ""
+    """A part of the message of the exception with which those probes end."""
 
     def concerns(self, cell: Cell) -> bool:
         """Return whether the entry speaks of this engine, in these versions, on this scenario and dtype."""

@@ -47,7 +47,7 @@ def of(entry: Entry, subject: str) -> bool:
 def _explains(entry: Entry, record: CellRecord) -> bool:
     """Return whether it is what the entry says: an exception, or float64 that is right as float32."""
     if record.verdict == Verdict.CRASHED:
-        return not entry.conventions
+        return bool(entry.raises) and entry.raises in record.message
     (case,) = (case for case in select((record.subject,)) if case.name == record.subject)
     return FLOAT32 in entry.conventions and _within_float32(case, record)
 
