@@ -2,8 +2,8 @@
 
 Run: ``python benchmarks/upgrade_time.py [OLD NEW]`` (default: jax==0.9.2 jax==0.10.2), with a network. Once with an
 empty cache (uv keeps its own), once with results that are kept, and once with environments that are kept. What the
-processes of a run need to import is timed apart: each side imports twice, and as many processes run at once as there are
-cores for.
+processes of a run need to import is timed apart: each side imports twice, as many processes at once as there are
+cores.
 """
 
 from __future__ import annotations

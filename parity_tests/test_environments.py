@@ -381,6 +381,15 @@ def test_upgrade_that_breaks_a_gradient(chosen: tuple[str, ...], tmp_path: Path)
     assert invoke("upgrade", "madeup==1.4", "madeup==1.6", *chosen)[0] == 0
 
 
+def test_nobody_reads_what_is_said(chosen: tuple[str, ...]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "gradparity", "upgrade", "madeup==1.0", "madeup==1.1", *chosen]
+    done = subprocess.run(command, stdout=writer, stderr=writer, check=False)
+    os.close(writer)
+    assert done.returncode == 141
+
+
 def test_what_cannot_be_had_again_is_no_drift(chosen: tuple[str, ...]) -> None:
     code, out, _ = invoke("upgrade", "madeup==0.9", "madeup==1.0", *chosen, "--format", "json")
     assert code == 0, out

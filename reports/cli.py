@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
 
@@ -53,6 +53,8 @@ class Commands(click.Group):
                 raise
             extra = EXTRAS[str(error.name)]
             raise Refused(f"{ctx.invoked_subcommand} needs more: pip install 'gradparity[{extra}]'") from None
+        except BrokenPipeError:
+            _gone(sys.stdout, sys.stderr)
         except OSError as error:
             # Whatever the disk refuses in the middle: what was kept before is whole.
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
@@ -70,9 +72,14 @@ def emit(text: str) -> None:
         sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
         sys.stdout.flush()
     except BrokenPipeError:
-        # Otherwise the interpreter would complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise click.exceptions.Exit(BROKEN_PIPE) from None
+        _gone(sys.stdout)
+
+
+def _gone(*streams: TextIO) -> NoReturn:
+    """End the command quietly: nobody reads `streams`. The interpreter would complain when it flushes them at exit."""
+    for stream in streams:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    raise click.exceptions.Exit(BROKEN_PIPE) from None
 
 
 def draw(paint: Callable[[Screen], None]) -> None:

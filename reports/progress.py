@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from types import TracebackType
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from gradparity.adapters.operations.case import OperationTask
@@ -13,13 +12,14 @@ from gradparity.adapters.outcome import Task
 from gradparity.reports import story
 from gradparity.reports.cell import FAILING, Cell
 from gradparity.reports.screen import Screen
+from gradparity.reports.steps import Stderr
 
 
 class LiveProgress:
     """A progress bar as a context manager; `add` is called with each cell as it is finished."""
 
     def __init__(self, total: int) -> None:
-        console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        console = Stderr()
         self._screen = Screen.of(sys.stderr)
         columns = (
             MofNCompleteColumn(),

@@ -12,11 +12,22 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from gradparity.reports.screen import Screen
 
 
+class Stderr(Console):
+    """Standard error; a reader that has gone away is for the command to see, and no failure of it."""
+
+    def __init__(self) -> None:
+        super().__init__(stderr=True, highlight=False, markup=False, emoji=False)
+
+    def on_broken_pipe(self) -> None:
+        """Raise it again: Rich would end the process with 1, which means that something is wrong."""
+        raise BrokenPipeError
+
+
 class Steps:
     """A context manager; each `step` is shown from when it is entered until it is left. Safe in any thread."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        self.console = Stderr()
         self.screen = Screen.of(sys.stderr)
         columns = (
             *([SpinnerColumn()] if self.screen.unicode else []),

@@ -169,6 +169,7 @@ def _with_allowances(outputs: Outputs, scales: Mapping[str, Scale], typical: Map
 _REFUSALS = re.compile(
     r"unexpected keyword|not recognized|no argument named|unrecognized keyword|positional arguments? but|"
     r"not implemented for '(Double|Float)'|missing \d+ required|not in the list of allowed values|"
+    r"invalid value for argument|"
     r"must have the same dtype|was expected to be a (float|double) tensor|unsupported operations",
     re.IGNORECASE,
 )
