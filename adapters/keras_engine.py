@@ -21,9 +21,9 @@ from gradparity.reference.problem import Array
 def uses_fit(network: Network) -> bool:
     """Say whether the plain program is the literal ``fit(epochs=steps)``; else it is `train_on_batch`.
 
-    Only where an epoch is one step on the full batch, and in one dtype, for `fit` takes long.
+    Only where an epoch is one step on the full batch, for what `fit` gives back is of an epoch.
     """
-    return network.full_batch and network.steps > 1 and network.dtype == "float32"
+    return network.full_batch and network.steps > 1
 
 
 class _Plain(PlainProgram):

@@ -112,9 +112,9 @@ def run(adapter: Adapter, problem: Problem) -> Iterator[Item]:
     """
     clock, given = Stopwatch(), _Given(problem, adapter.kernel)
     with clock:
-        program = adapter.plain(_network(problem), given.weights)
+        program = adapter.plain(network_of(problem), given.weights)
         initial = _copied(program.weights())
-        probe = adapter.probe(_network(problem))
+        probe = adapter.probe(network_of(problem))
 
     def steps() -> Iterator[Step]:
         weights, updates = initial, iter(program.train(given.batches))
@@ -141,7 +141,8 @@ def run(adapter: Adapter, problem: Problem) -> Iterator[Item]:
     )
 
 
-def _network(problem: Problem) -> Network:
+def network_of(problem: Problem) -> Network:
+    """Return what an adapter builds its programs from."""
     samples = problem.X.shape[1]
     return Network(
         inputs=problem.X.shape[0],

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gradparity.adapters.keras_engine import uses_fit
+from gradparity.adapters.loop import network_of
 from gradparity.reference import initial
 from gradparity.reference.catalogue import catalogue, load, names
 from gradparity.reference.data import Csv, Inline, MissingLibrary, Npz, Random, Sklearn
@@ -111,6 +113,11 @@ def test_trained_xor_answers_correctly(dtype: str) -> None:
     assert len(p.batches) == 500
     # A quarter is far beyond what rounding does in 500 steps.
     assert np.all(np.abs(answer - p.Y) < 0.25), answer
+
+
+def test_by_default_keras_fits_500_epochs() -> None:
+    scenario = load("xor-500")
+    assert all(uses_fit(network_of(scenario.problem(dtype))) for dtype in scenario.dtypes)
 
 
 def test_xor_row_is_on_the_kink() -> None:
