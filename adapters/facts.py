@@ -42,7 +42,7 @@ def blas() -> str:
         libraries = getattr(import_module("numpy.__config__"), "blas_ilp64_opt_info", {}) or getattr(
             import_module("numpy.__config__"), "blas_opt_info", {}
         )
-        return " ".join(libraries.get("libraries", [])) or "unknown"
+        return " ".join(dict.fromkeys(libraries.get("libraries", []))) or "unknown"
     found = built.get("Build Dependencies", {}).get("blas", {})
     return f"{found.get('name', 'unknown')} {found.get('version', '')}".strip()
 
