@@ -69,6 +69,9 @@ def outcomes(engine: str, fault: str, baseline: Path) -> tuple[int, dict[str, in
         "gradparity.parity_tests.test_parity",
         "-p",
         "no:cacheprovider",
+        # Its import takes longer than everything else here.
+        "-p",
+        "no:hypothesispytest",
     ]
     options = ["--parity-engine", engine, "--parity-scenario", "xor-tape", "--parity-baseline", str(baseline), "-rxfE"]
     done = subprocess.run(
