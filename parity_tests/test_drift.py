@@ -175,7 +175,8 @@ def test_appeared_and_vanished() -> None:
 @pytest.mark.parametrize("status", ["crashed", "timed out"])
 def test_a_cell_that_does_not_finish_is_incomplete(status: str) -> None:
     there, ended = cell(entry("dW1")), cell(verdict=status, message="signal 11", log="one\ntwo")
-    for sides in ((there, ended), (ended, there), (ended, ended)):
+    wrong_now = cell(entry("dW1", verdict="wrong"), verdict="wrong")
+    for sides in ((there, ended), (ended, ended), (ended, wrong_now if status == "crashed" else there)):
         assert one(*sides).drift is Drift.INCOMPLETE
         assert "signal 11" in one(*sides).reason
         assert pair(*sides).exit_code() == 3
@@ -189,8 +190,15 @@ def test_a_probe_that_raises_on_both_sides_is_run_on_neither() -> None:
     both = pair(raised, raised)
     # Where that is all, nothing was compared.
     assert (both.cells, both.neither, both.exit_code()) == ((), 1, 3)
-    for sides in ((there, raised), (raised, there)):
-        assert (one(*sides).drift, pair(*sides).exit_code()) == (Drift.INCOMPLETE, 3)
+    assert (one(there, raised).drift, pair(there, raised).exit_code()) == (Drift.INCOMPLETE, 3)
+
+
+def test_what_crashed_and_does_not_is_repaired() -> None:
+    raised = replace(cell(probe()), entries=(), verdict="crashed", message="RuntimeError: no")
+    for there in (cell(probe()), cell(entry("dW1"))):
+        sides = replace(raised, kind=there.kind, subject=there.subject, dtype=there.dtype, engine=there.engine), there
+        assert (one(*sides).drift, pair(*sides).exit_code()) == (Drift.REPAIRED, 0)
+        assert one(*sides).reason == "old: crashed: RuntimeError: no"
 
 
 def test_what_is_not_reproducible_is_never_drift() -> None:

@@ -39,6 +39,7 @@ class Drift(StrEnum):
 WORST_FIRST = tuple(Drift)
 FAILING = (Drift.BECAME_WRONG, Drift.BEYOND)
 ENDED = (Verdict.CRASHED, Verdict.TIMED_OUT)
+FAILED = (*ENDED, Verdict.WRONG, Verdict.SUSPECT)
 LISTED = (Verdict.DECLARED, Verdict.KNOWN)
 
 
@@ -194,6 +195,8 @@ def _cell(
     if new is None or new.verdict == Verdict.UNSUPPORTED:
         return as_(Drift.VANISHED, new.message if new else "")
     ended = [f"{name}: {c.verdict}: {c.message}" for name, c in (("old", old), ("new", new)) if c.verdict in ENDED]
+    if old.verdict == Verdict.CRASHED and new.verdict not in FAILED:
+        return as_(Drift.REPAIRED, ended[0])
     if ended:
         return as_(Drift.INCOMPLETE, "; ".join(ended))
     random = {name: _random(c) for name, c in (("old", old), ("new", new)) if _random(c)}
