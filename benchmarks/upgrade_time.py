@@ -97,8 +97,8 @@ def main() -> None:
     s = steps.seconds
     # The new side is installed while the old one runs.
     installing = sum(s[f"resolving {side}"] for side in sides) + s[f"preparing {sides[0]}"]
-    print(f"{' → '.join(sides)}: {whole:.0f} s with an empty cache, of which installing {installing:.1f} s, importing")
-    print(f"{importing:.1f} s")
+    print(f"{' → '.join(sides)}: {whole:.0f} s with an empty cache")
+    print(f"installing {installing:.1f} s, importing {importing:.1f} s")
     print(f"beyond installing and importing: {1 - (installing + importing) / whole:.2f} of the whole (limit {LIMIT})")
     print(f"a second call, results kept: {kept:.1f} s")
     print(f"environments kept, run again: {again:.0f} s, the first cell after {first:.1f} s")

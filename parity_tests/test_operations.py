@@ -14,7 +14,7 @@ import pytest
 from gradparity.adapters import registry
 from gradparity.adapters.operations.arrays import arrays, cotangent
 from gradparity.adapters.operations.case import ENGINES, OperationCase, OperationTask, Outputs, load, shipped
-from gradparity.adapters.operations.evaluation import Evaluator
+from gradparity.adapters.operations.evaluation import Evaluator, was_refused
 from gradparity.adapters.outcome import Ended, Status
 from gradparity.adapters.pool import Pool
 from gradparity.adapters.wire import receive, send
@@ -363,6 +363,23 @@ def test_no_gradient_comes_from_what_a_layer_keeps_for_later(tmp_path: Path) -> 
     assert one_half.keys() == {"value", "value1", "value2", "d0", "d1", "d2"}
     # The momentum is that of the averages, and of nothing else in training.
     assert {name for name in other if other[name] != one_half[name]} == {"value1", "value2"}
+
+
+@pytest.mark.parametrize(
+    ("said", "refused"),
+    [
+        (TypeError("f() got an unexpected keyword argument 'axis'"), True),
+        (
+            ValueError("Invalid value for argument `reduction`. Expected one of {'sum', None}. Received: reduction=x"),
+            True,
+        ),
+        (NotImplementedError(), True),
+        (ValueError("operands could not be broadcast together"), False),
+        (AttributeError("'ResourceVariable' object has no attribute 'path'"), False),
+    ],
+)
+def test_what_a_release_does_not_take_is_no_crash(said: Exception, refused: bool) -> None:
+    assert was_refused(said) == refused
 
 
 def test_evaluation_ends_with_the_versions() -> None:

@@ -20,6 +20,7 @@ from gradparity.reference.expected import Expected
 from gradparity.reference.initial import Constant, Given, GlorotUniform, StandardNormal, WeightsFile
 from gradparity.reference.problem import Array, Layer, Loss, Problem, sha256
 from gradparity.reference.scenario import Scenario
+from gradparity.reports.plan import plan
 
 U64 = 2.0**-53
 TOML = """
@@ -113,6 +114,12 @@ def test_trained_xor_answers_correctly(dtype: str) -> None:
     assert len(p.batches) == 500
     # A quarter is far beyond what rounding does in 500 steps.
     assert np.all(np.abs(answer - p.Y) < 0.25), answer
+
+
+def test_full_is_the_catalogue_in_both_dtypes_and_no_more() -> None:
+    own = dataclasses.replace(load("xor-500"), name="mine")
+    found = [(s.scenario.name, s.problem.dtype) for s in plan(["xor-500", own], ["numpy"], full=True).subjects]
+    assert found == [("xor-500", "float32"), ("xor-500", "float64"), ("mine", "float64")]
 
 
 def test_by_default_keras_fits_500_epochs() -> None:

@@ -120,9 +120,11 @@ class Evaluation:
     def pieces(self, name: str) -> Iterator[tuple[slice, Ball]]:
         """Yield the first candidate of `name` in flat slices: an elementwise row of given values in blocks."""
         row = self.rows[name]
-        if row.products and self.like and all(self.given.get(i) is self.like.given.get(i, self) for i in row.inputs):
-            kept = self.like.kept
-            yield from kept.get(name) or kept.setdefault(name, tuple(self.like.pieces(name)))
+        like = self.like
+        if row.products and like and all(i in like.given and self.given.get(i) is like.given[i] for i in row.inputs):
+            if name not in like.kept:
+                like.kept[name] = tuple(like.pieces(name))
+            yield from like.kept[name]
             return
         given = all(i in self.given and self.given[i].exact for i in row.inputs)
         if given and row.products and self.r.dtype == "float64":

@@ -53,8 +53,6 @@ class Commands(click.Group):
                 raise
             extra = EXTRAS[str(error.name)]
             raise Refused(f"{ctx.invoked_subcommand} needs more: pip install 'gradparity[{extra}]'") from None
-        except BrokenPipeError:
-            _gone(sys.stdout, sys.stderr)
         except OSError as error:
             # Whatever the disk refuses in the middle: what was kept before is whole.
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
@@ -72,10 +70,10 @@ def emit(text: str) -> None:
         sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
         sys.stdout.flush()
     except BrokenPipeError:
-        _gone(sys.stdout)
+        gone(sys.stdout)
 
 
-def _gone(*streams: TextIO) -> NoReturn:
+def gone(*streams: TextIO) -> NoReturn:
     """End the command quietly: nobody reads `streams`. The interpreter would complain when it flushes them at exit."""
     for stream in streams:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -13,6 +13,7 @@ import numpy as np
 from gradparity.reference.problem import Array
 from gradparity.reference.verdict import Verdict
 from gradparity.reports.better import below_float32, repaired
+from gradparity.reports.cell import FAILING as NOT_RIGHT
 from gradparity.reports.known import GONE, GREW
 from gradparity.reports.moved import Moved, moved
 from gradparity.reports.snapshot import PRINTED, PROBE, ArrayKey, CellKey, CellRecord, Entry, Header, Snapshot
@@ -39,7 +40,6 @@ class Drift(StrEnum):
 WORST_FIRST = tuple(Drift)
 FAILING = (Drift.BECAME_WRONG, Drift.BEYOND)
 ENDED = (Verdict.CRASHED, Verdict.TIMED_OUT)
-FAILED = (*ENDED, Verdict.WRONG, Verdict.SUSPECT)
 LISTED = (Verdict.DECLARED, Verdict.KNOWN)
 
 
@@ -195,7 +195,8 @@ def _cell(
     if new is None or new.verdict == Verdict.UNSUPPORTED:
         return as_(Drift.VANISHED, new.message if new else "")
     ended = [f"{name}: {c.verdict}: {c.message}" for name, c in (("old", old), ("new", new)) if c.verdict in ENDED]
-    if old.verdict == Verdict.CRASHED and new.verdict not in FAILED:
+    right = new.verdict not in NOT_RIGHT and not any(is_wrong(entry, new) for entry in new.entries)
+    if old.verdict == Verdict.CRASHED and right:
         return as_(Drift.REPAIRED, ended[0])
     if ended:
         return as_(Drift.INCOMPLETE, "; ".join(ended))

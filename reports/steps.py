@@ -9,6 +9,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
+from gradparity.reports.cli import gone
 from gradparity.reports.screen import Screen
 
 
@@ -19,8 +20,8 @@ class Stderr(Console):
         super().__init__(stderr=True, highlight=False, markup=False, emoji=False)
 
     def on_broken_pipe(self) -> None:
-        """Raise it again: Rich would end the process with 1, which means that something is wrong."""
-        raise BrokenPipeError
+        """End the command as one that nobody reads; Rich would end it with 1, which means that something is wrong."""
+        gone(sys.stdout, sys.stderr)
 
 
 class Steps:

@@ -110,7 +110,7 @@ class Evaluator:
         except Unsupported as reason:
             return Outputs(dtype, Status.UNSUPPORTED, printable(str(reason)))
         except Exception as error:  # noqa: BLE001 - a framework may raise anything; it costs its own cell only
-            status = Status.UNSUPPORTED if _refused(error) else Status.CRASHED
+            status = Status.UNSUPPORTED if was_refused(error) else Status.CRASHED
             return Outputs(dtype, status, describe(error), printable("".join(traceback.format_exception(error))))
 
     def _scales(self, task: OperationTask, outputs: Outputs) -> dict[str, Scale]:
@@ -175,6 +175,6 @@ _REFUSALS = re.compile(
 )
 
 
-def _refused(error: Exception) -> bool:
+def was_refused(error: Exception) -> bool:
     """Return whether this version of the function does not take such arguments."""
     return isinstance(error, NotImplementedError) or bool(_REFUSALS.search(str(error)))
