@@ -1,9 +1,8 @@
 """How long a whole run takes, beside what the frameworks' own processes need.
 
-Run: ``python benchmarks/run_time.py [gradparity run's arguments]``. One run; the wall time as a ratio to the larger
-of its
-slowest framework process and the frameworks' CPU time divided by the cores (limit 1.25), and our own CPU time beside
-it.
+Run: ``python benchmarks/run_time.py [ENGINE ...]``, by default what ``gradparity run`` does, without torch:compile. One
+run; the wall time as a ratio to the larger of its slowest framework process and the frameworks' CPU time divided by the
+cores (limit 1.25), and our own CPU time beside it.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
+from dataclasses import replace
 
 from gradparity.adapters.pool import cores
 from gradparity.adapters.registry import find
@@ -25,9 +25,10 @@ LIMIT = 1.25
 
 
 def main() -> None:
-    engines = sys.argv[1:] or [e.name for e in _installed() if not e.slow]
     started = time.perf_counter()
-    chosen = plan(None, engines)
+    chosen = plan(None, sys.argv[1:] or None)
+    if not sys.argv[1:]:
+        chosen = replace(chosen, cells=tuple(cell for cell in chosen.cells if not find(cell[1]).slow))
     first: dict[str, float] = {}
     last: dict[str, float] = defaultdict(float)
     lock = threading.Lock()
@@ -48,12 +49,6 @@ def main() -> None:
     print(f"{chosen.total} cells, {cores()} cores, load {os.getloadavg()[0]:.1f}: wall {wall:.1f} s")
     print(f"slowest framework process {slowest:.1f} s; frameworks' CPU {theirs:.1f} s; our own CPU {own:.1f} s")
     print(f"wall / max(slowest process, CPU / cores) = {wall / needed:.2f} (limit {LIMIT})")
-
-
-def _installed() -> list:
-    from gradparity.adapters.registry import engines
-
-    return [engine for engine in engines() if engine.installed]
 
 
 if __name__ == "__main__":
