@@ -15,6 +15,7 @@ from gradparity.adapters import registry
 from gradparity.adapters.operations.arrays import arrays, cotangent
 from gradparity.adapters.operations.case import ENGINES, OperationCase, OperationTask, Outputs, load, shipped
 from gradparity.adapters.operations.evaluation import Evaluator, was_refused
+from gradparity.adapters.operations.names import called
 from gradparity.adapters.outcome import Ended, Status
 from gradparity.adapters.pool import Pool
 from gradparity.adapters.wire import receive, send
@@ -311,6 +312,16 @@ def test_products_sums_and_updates_are_judged() -> None:
     found = judge("sgd", {"lr": 0.1}, given, after, "float64", cotangent)
     assert {j.note for j in found.values()} == {"float32-learning-rate"}
     assert {j.verdict for j in found.values()} == {Verdict.DECLARED}
+
+
+def test_torch_compile_can_trace_what_calls_a_function() -> None:
+    torch = pytest.importorskip("torch")
+    shapes = (2, 4), (3, 4), (3,)
+    c = OperationCase("linear", "torch.nn.functional.linear", ("plain", "plain", "bias=plain"), shapes)
+    given = [torch.rand(shape) for shape in shapes]
+    # Its compiler proper is left out: it is the tracing that our code has a part in.
+    traced = torch.compile(called(c), backend="eager", fullgraph=True)
+    assert torch.equal(traced(*given), torch.nn.functional.linear(*given))
 
 
 def test_a_worker_answers_and_what_is_not_there_is_unsupported(

@@ -14,6 +14,7 @@ from gradparity.adapters.operations.case import OperationCase
 from gradparity.adapters.pool import Pool
 from gradparity.reference.errors import InputError
 from gradparity.reference.verdict import Verdict
+from gradparity.reports.between_terminal import show_differences
 from gradparity.reports.cli import draw
 from gradparity.reports.known_probes import listed
 from gradparity.reports.operation_cells import Jobs, OperationRun, jobs, known_engines, select
@@ -32,6 +33,7 @@ def probes_command(
     run: bool,
     engines: Sequence[str],
     full: bool,
+    across: bool,
     out: Path | None,
     timeout: float,
     jobs_wanted: int | None,
@@ -39,8 +41,8 @@ def probes_command(
     """List the probes, or run them; return the exit code. Raises `InputError` before anything runs."""
     cases = select(patterns or ("*",))
     if not run:
-        if engines or out or full:
-            raise InputError("--engine, --full and --out are about running probes: add --run")
+        if engines or out or full or across:
+            raise InputError("--engine, --full, --across and --out are about running probes: add --run")
         draw(lambda screen: show_probes(cases, screen))
         return 0
     chosen = jobs(cases, _engines(engines), full)
@@ -48,6 +50,8 @@ def probes_command(
         raise InputError("none of these probes is for an engine that is installed: `gradparity engines` lists them")
     records = [listed(record) for record in _run(chosen, out, timeout, jobs_wanted)]
     draw(lambda screen: show_records(records, screen))
+    if across:
+        draw(lambda screen: show_differences(records, cases, screen))
     return exit_code(records)
 
 
@@ -61,13 +65,17 @@ def exit_code(records: Sequence[CellRecord]) -> int:
 def _engines(wanted: Sequence[str]) -> list[str] | None:
     if not wanted:
         return None
-    found = [engine for pattern in wanted for engine in registry.resolve(pattern)]
-    for engine in found:
-        if engine.name not in known_engines():
-            raise InputError(f"engine '{engine.name}' runs no probes; those that do: {', '.join(known_engines())}")
-        if not engine.installed:
-            raise InputError(f"engine '{engine.name}' is not installed: {engine.install}")
-    return [engine.name for engine in found]
+    found = dict[str, None]()
+    for pattern in wanted:
+        named = registry.resolve(pattern)
+        running = [engine for engine in named if engine.name in known_engines()]
+        if not running:
+            raise InputError(f"engine '{named[0].name}' runs no probes; those that do: {', '.join(known_engines())}")
+        for engine in running:
+            if not engine.installed:
+                raise InputError(f"engine '{engine.name}' is not installed: {engine.install}")
+            found[engine.name] = None
+    return list(found)
 
 
 def _run(chosen: Jobs, out: Path | None, timeout: float, jobs_wanted: int | None) -> list[CellRecord]:

@@ -73,6 +73,11 @@ class OperationCase:
         return framework(self.call)
 
     @property
+    def function(self) -> str:
+        """Return the function with its keywords, as the name of the case begins."""
+        return _function(self.call, self.keywords, self.given)
+
+    @property
     def program(self) -> str:
         """Return what the compiled program depends on besides the dtype: cases that agree in it share one."""
         return json.dumps([self.call, self.arguments, self.sizes, self.keywords, self.form, self.given])
@@ -194,10 +199,13 @@ def shape_set(shapes: str | Mapping[str, object]) -> Mapping[str, Any]:
 
 
 def _name(call: str, keywords: Any, given: Any, label: str, shape: str, sizes: Any, values: str) -> str:
-    shown = ", ".join(f"{key}={_shown(value)}" for key, value in {**keywords, **given}.items())
     sizes = sizes if sizes and isinstance(sizes[0], tuple) else (sizes,)
-    parts = [f"{call}({shown})", label, shape + "".join(str(list(s)).replace(" ", "") for s in sizes)]
+    parts = [_function(call, keywords, given), label, shape + "".join(str(list(s)).replace(" ", "") for s in sizes)]
     return " ".join(part for part in (*parts, values if values != "ordinary" else "") if part)
+
+
+def _function(call: str, keywords: Mapping[str, Any], given: Mapping[str, Any]) -> str:
+    return f"{call}({', '.join(f'{key}={_shown(value)}' for key, value in {**keywords, **given}.items())})"
 
 
 def _shown(value: Any) -> str:

@@ -64,7 +64,9 @@ def given_arrays(case: OperationCase, thing: Callable[..., Any], fixed: Mapping[
 
     def function(*arrays: Any) -> Any:
         left = iter(arrays)
-        positional, named = list[Any](), dict[str, Any](fixed)
+        # Annotated, as torch.compile cannot trace a call of `list[Any]`.
+        positional: list[Any] = []
+        named: dict[str, Any] = {**fixed}
         for argument in known:
             value = argument.literal if argument.literal is not None else next(left)
             if argument.keyword:

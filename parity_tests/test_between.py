@@ -1,0 +1,151 @@
+"""Engines side by side: what differs by more than rounding may do is found, placed, and told as one of its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from gradparity.adapters import registry
+from gradparity.adapters.operations.arrays import arrays
+from gradparity.adapters.operations.case import OperationCase
+from gradparity.reference.problem import Array
+from gradparity.reports.between import Difference, differences
+from gradparity.reports.between_terminal import show_differences
+from gradparity.reports.cli import cli, draw
+from gradparity.reports.snapshot import CellRecord, Entry
+
+CASE = OperationCase("keras.ops.f() flat[203]", "keras.ops.f", ("normal",), ((203,),), elementwise=True)
+VALUE = np.linspace(1.0, 2.0, 203)
+ENGINES = ("keras:jax", "keras:tensorflow", "keras:torch")
+
+
+def record(
+    engine: str,
+    value: Array = VALUE,
+    gradient: Array = VALUE,
+    dtype: str = "float32",
+    verdict: str = "",
+    subject: str = CASE.name,
+) -> CellRecord:
+    u = float(np.finfo(dtype).eps) / 2
+    entries = tuple(
+        Entry.of(
+            a.astype(dtype), 16 * u * np.abs(a), kind="probe", subject=subject, dtype=dtype, engine=engine, program="",
+            quantity=name, order=order, verdict=verdict, note="", reproducible=None,
+        )
+        for order, (name, a) in enumerate({"value": value, "d0": gradient}.items())
+    )  # fmt: skip
+    return CellRecord("probe", subject, dtype, engine, "within", entries=entries)
+
+
+def off(at: int, by: float) -> Array:
+    found = VALUE.copy()
+    found[at] += by
+    return found
+
+
+def only(records: Sequence[CellRecord]) -> Difference:
+    (found,) = differences(records)
+    return found
+
+
+def shown(records: Sequence[CellRecord], capsys: pytest.CaptureFixture[str]) -> str:
+    draw(lambda screen: show_differences(records, [CASE], screen))
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_what_agrees_to_rounding_is_no_difference(capsys: pytest.CaptureFixture[str]) -> None:
+    records = [record(engine, off(7, i * 4 * 2.0**-24)) for i, engine in enumerate(ENGINES)]
+    assert not list(differences(records))
+    assert "1 cell ran on more than one engine: all agree to rounding" in shown(records, capsys)
+
+
+def test_the_first_quantity_that_differs_and_where() -> None:
+    twisted = off(5, 1e-3)
+    twisted[9] += 0.5
+    found = only([record(ENGINES[2]), record(ENGINES[1], gradient=twisted), record(ENGINES[0])])
+    assert (found.quantity, found.index, found.apart, found.kept) == ("d0", 9, 2, 203)
+    assert found.engines == (("keras:jax", "keras:torch"), ("keras:tensorflow",))
+    assert found.share == pytest.approx(0.5 / (16 * 2.0**-24 * (VALUE[9] + 0.5)), rel=0.01)
+    assert only([record(ENGINES[0]), record(ENGINES[1], twisted, twisted)]).quantity == "value"
+
+
+def test_three_may_all_differ() -> None:
+    found = only([record(engine, off(3, 0.25 * i)) for i, engine in enumerate(ENGINES)])
+    assert found.engines == tuple((engine,) for engine in ENGINES)
+    assert found.index == 3
+
+
+def test_what_is_no_number_differs_from_a_number_and_not_from_its_like() -> None:
+    nan = VALUE.copy()
+    nan[0] = np.nan
+    assert only([record(ENGINES[0], nan), record(ENGINES[1])]).share == np.inf
+    assert not list(differences([record(ENGINES[0], nan), record(ENGINES[1], nan)]))
+
+
+def test_what_a_formula_judged_is_not_compared() -> None:
+    assert not list(differences([record(e, off(3, i), verdict="within") for i, e in enumerate(ENGINES)]))
+
+
+def test_cells_of_other_probes_and_dtypes_are_not_compared() -> None:
+    other = record(ENGINES[1], off(3, 1.0), subject="keras.ops.g() flat[203]")
+    assert not list(differences([record(ENGINES[0]), other, record(ENGINES[1], off(3, 1.0), dtype="float64")]))
+
+
+def test_arrays_of_other_shapes_or_without_an_allowance_are_not_compared() -> None:
+    short, bare = record(ENGINES[1], VALUE[:5] + 1, VALUE[:5]), record(ENGINES[2], off(3, 1.0))
+    bare = replace(bare, entries=tuple(replace(e, allowed=b"") for e in bare.entries))
+    assert not list(differences([record(ENGINES[0]), short, bare]))
+
+
+@pytest.mark.parametrize(("by", "coarse"), [(1e-8, True), (1e-3, False)])
+def test_float64_as_close_as_float32_can_tell_is_told_apart(
+    by: float, coarse: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = [record(engine, off(3, by * i), dtype="float64") for i, engine in enumerate(ENGINES[:2])]
+    assert only(records).coarse is coarse
+    assert ("1 more agree in float64 only as closely as float32 can tell: keras.ops.f()" in shown(records, capsys)) is (
+        coarse
+    )
+
+
+def test_cells_of_one_function_are_told_together_by_the_worst_with_its_input(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fine = [record(engine, off(4, i), dtype="float64") for i, engine in enumerate(ENGINES)]
+    fine[2] = replace(fine[2], entries=record(ENGINES[2], off(4, 0.0), dtype="float64").entries)
+    rough = [record(engine, off(2, i == 1)) for i, engine in enumerate(ENGINES)]
+    said = shown([*fine, *rough], capsys)
+    x = arrays(CASE)[0][4]
+    assert f"flat[203] float64: value, 1 of 203 elements, at {x:.6g}: keras:jax and keras:torch 1.019802, " in said
+    assert "keras:tensorflow 2.019802" in said
+    assert "and 1 more like it" in said
+    assert said.count("what rounding may do") == 1
+
+
+MINE = """
+[[probe]]
+call = "tf.math.tanh"
+inputs = ["normal"]
+shapes = {flat = [40]}
+elementwise = true
+"""
+
+
+@pytest.mark.skipif(not registry.find("tensorflow").installed, reason="TensorFlow is not installed")
+def test_the_command(tmp_path: Path) -> None:
+    (file := tmp_path / "mine.toml").write_text(MINE)
+    done = CliRunner().invoke(cli, ["probes", str(file), "--run", "--across"])
+    assert done.exit_code == 0, done.output
+    assert "2 cells ran on more than one engine: all agree to rounding" in done.output
+
+
+@pytest.mark.parametrize("option", ["--across", "--full"])
+def test_options_of_a_run_need_one(option: str) -> None:
+    done = CliRunner().invoke(cli, ["probes", "softmax", option])
+    assert (done.exit_code, "add --run" in done.output) == (2, True)

@@ -1,0 +1,55 @@
+"""What engines differ in, in the terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from gradparity.adapters.operations.arrays import arrays
+from gradparity.adapters.operations.case import OperationCase
+from gradparity.reference.verdict import Verdict
+from gradparity.reports.between import Difference, differences
+from gradparity.reports.screen import Screen
+from gradparity.reports.snapshot import CellRecord
+from gradparity.reports.story import plural
+
+
+def show_differences(records: Sequence[CellRecord], cases: Sequence[OperationCase], screen: Screen) -> None:
+    """Print in what the engines of a probe do not agree, the cells of one function together: the farthest of them."""
+    named = {case.name: case for case in cases}
+    alike: dict[tuple[object, ...], list[Difference]] = {}
+    for found in differences(records):
+        function = named[found.subject].function
+        alike.setdefault((found.coarse, function, found.quantity[0], frozenset(found.engines)), []).append(found)
+    shared = Counter((record.subject, record.dtype) for record in records if record.verdict != Verdict.UNSUPPORTED)
+    compared = sum(count > 1 for count in shared.values())
+    screen.line()
+    if not alike:
+        screen.line(f"{plural(compared, 'cell')} ran on more than one engine: all agree to rounding")
+        return
+    apart = [group for key, group in alike.items() if not key[0]]
+    screen.line(
+        f"{plural(compared, 'cell')} ran on more than one engine; {sum(map(len, apart))} of them came out differently "
+        "there by more than rounding may do (which side is right, if any, is not known)"
+    )
+    for group in apart:
+        screen.line(_said(max(group, key=lambda d: d.share), len(group), named))
+    coarse = [found for key, group in alike.items() if key[0] for found in group]
+    if coarse:
+        functions = dict.fromkeys(named[found.subject].function for found in coarse)
+        screen.line()
+        screen.line(f"{len(coarse)} more agree in float64 only as closely as float32 can tell: {', '.join(functions)}")
+
+
+def _said(found: Difference, count: int, named: Mapping[str, OperationCase]) -> str:
+    case = named[found.subject]
+    first = arrays(case)[0]
+    place = f"element {found.index}"
+    if case.elementwise and case.form != "optimizer" and found.index < first.size:
+        place = f"at {first.reshape(-1)[found.index]:.6g}"
+    sides = ", ".join(f"{' and '.join(engines)} {value:.7g}" for engines, value in found.sides)
+    more = f"; and {count - 1} more like it" if count > 1 else ""
+    return (
+        f"{found.subject} {found.dtype}: {found.quantity}, {found.apart} of {found.kept} elements, {place}: {sides} "
+        f"({found.share:.2g} × what rounding may do){more}"
+    )
