@@ -45,6 +45,8 @@ FIXED = {
 
 KERAS_BACKENDS = ("tensorflow", "torch", "jax")
 
+LEFT = "the process ended with exit status"
+
 LEAKING = ("PYTHONHOME", "PYTHONPATH", "PYTHONPLATLIBDIR", "PYTHONUSERBASE", "PYTHONSTARTUP", "VIRTUAL_ENV")
 """Variables that belong to one Python and mislead another."""
 
@@ -187,7 +189,15 @@ class Worker:
 def _exit(code: int) -> str:
     """Say in words what an exit code means."""
     if code >= 0:
-        return f"the process ended with exit status {code}"
+        return f"{LEFT} {code}"
     name = {int(s): s.name for s in signal.Signals}.get(-code, "unnamed")
     hint = "; the system may have run out of memory" if name == "SIGKILL" else ""
     return f"the process was killed by signal {-code} ({name}){hint}"
+
+
+def may_pass(message: str) -> bool:
+    """Return whether a process that ended as `message` says may do better another time: it left, or was made to.
+
+    A crash in native code will come again.
+    """
+    return message.startswith(LEFT) or "(SIGKILL)" in message

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from gradparity.adapters import process
 from gradparity.adapters.facts import facts
 from gradparity.adapters.process import elsewhere
 from gradparity.parity_tests.package_index import (
@@ -30,7 +32,7 @@ from gradparity.parity_tests.package_index import (
     wheel,
 )
 from gradparity.reference.errors import InputError
-from gradparity.reports import cache, releases
+from gradparity.reports import cache, measure, recording, releases
 from gradparity.reports.bisect import search
 from gradparity.reports.cli import cli
 from gradparity.reports.drift import differing, once
@@ -430,6 +432,37 @@ def test_kept_results_are_used(chosen: tuple[str, ...], monkeypatch: pytest.Monk
 
     monkeypatch.setattr("gradparity.reports.measure.record", refuse)
     assert invoke("upgrade", "madeup==1.0", "madeup==1.1", *chosen)[0] == 0
+
+
+def test_a_process_that_left_may_not_leave_another_time() -> None:
+    assert process.may_pass(process._exit(1))
+    assert not process.may_pass("TypeError: no")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "message", "again"),
+    [
+        ("timed out", "no answer within 5 s", True),
+        ("crashed", process._exit(-9), True),
+        ("crashed", process._exit(-11), False),
+    ],
+)
+def test_what_may_be_gone_another_time_is_not_kept(
+    verdict: str, message: str, again: bool, chosen: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = []
+
+    def record(*args: Any, **options: Any) -> Snapshot:
+        ran.append(args)
+        snapshot = recording.record(*args, **options)
+        return replace(snapshot, cells=tuple(replace(c, verdict=verdict, message=message) for c in snapshot.cells))
+
+    monkeypatch.setattr(measure, "record", record)
+    # Not beside the results of other tests.
+    monkeypatch.setattr(measure, "digest", lambda *parts: cache.digest(*parts, message))
+    for _ in range(2):
+        assert invoke("upgrade", "madeup==1.0", "madeup==1.1", *chosen)[0] == 3
+    assert len(ran) == (4 if again else 2)
 
 
 @pytest.mark.parametrize(

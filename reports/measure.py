@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gradparity.adapters.pool import Pool, cores
+from gradparity.adapters.process import may_pass
 from gradparity.adapters.registry import find
 from gradparity.reference.errors import InputError
 from gradparity.reference.verdict import Verdict
@@ -18,7 +19,7 @@ from gradparity.reports.recording import record, repeated
 from gradparity.reports.running import Subject
 from gradparity.reports.selection import Selection
 from gradparity.reports.side import variables
-from gradparity.reports.snapshot import PROBE, SCENARIO, CellKey, Snapshot
+from gradparity.reports.snapshot import PROBE, SCENARIO, CellKey, CellRecord, Snapshot
 from gradparity.reports.steps import Step
 
 Counting = Callable[[int], Step]
@@ -63,7 +64,7 @@ class Measurement:
     def run(self, step: Counting, fresh: bool = False) -> None:
         """Take the snapshot that is kept, unless `fresh`; else run every cell, twice at once if there are cores for it.
 
-        Nothing is kept where a cell ran out of time.
+        Nothing is kept where a cell ran out of time, or its process was killed from outside.
         """
         if self.file is None:
             self.snapshot = self._recorded(step)
@@ -112,8 +113,13 @@ class Measurement:
             )
 
     def _keep(self) -> None:
-        if self.file and not any(cell.verdict == Verdict.TIMED_OUT for cell in self.snapshot.cells):
+        if self.file and not any(_passing(cell) for cell in self.snapshot.cells):
             self.snapshot.write(self.file)
+
+
+def _passing(cell: CellRecord) -> bool:
+    """Return whether a cell did not finish for a reason that may be gone another time."""
+    return cell.verdict == Verdict.TIMED_OUT or (cell.verdict == Verdict.CRASHED and may_pass(cell.message))
 
 
 def fits(engines: Sequence[str], times: int, jobs: int | None) -> bool:
