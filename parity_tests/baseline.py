@@ -11,7 +11,8 @@ from gradparity.reference.errors import InputError
 from gradparity.reference.verdict import Finding
 from gradparity.reports.cell import Cell, Figure
 from gradparity.reports.cell_recording import printed_name
-from gradparity.reports.drift import ENDED, is_wrong
+from gradparity.reports.changes import is_wrong
+from gradparity.reports.drift import ENDED
 from gradparity.reports.snapshot import PRINTED, SCENARIO, ArrayKey, CellRecord, Snapshot
 
 BASELINE = pytest.StashKey[Snapshot | None]()

@@ -15,7 +15,8 @@ from click.testing import CliRunner
 
 from gradparity.reports import drift_files, drift_story, drift_terminal
 from gradparity.reports.cli import cli
-from gradparity.reports.drift import CellDrift, Comparison, Drift, compare
+from gradparity.reports.comparison import compare
+from gradparity.reports.drift import CellDrift, Comparison, Drift
 from gradparity.reports.known import GONE, GREW
 from gradparity.reports.snapshot import NARROW, SCHEMA, CellRecord, Entry, Header, Snapshot
 

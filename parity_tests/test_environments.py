@@ -35,7 +35,7 @@ from gradparity.reference.errors import InputError
 from gradparity.reports import cache, measure, recording, releases
 from gradparity.reports.bisect import search
 from gradparity.reports.cli import cli
-from gradparity.reports.drift import differing, once
+from gradparity.reports.comparison import differing, once
 from gradparity.reports.environments import build
 from gradparity.reports.lock import resolve
 from gradparity.reports.recording import repeated

@@ -10,7 +10,8 @@ import pytest
 from gradparity.adapters import registry
 from gradparity.adapters.pool import Pool
 from gradparity.parity_tests.baseline import baseline
-from gradparity.reports.drift import FAILING, CellDrift, Drift, compare
+from gradparity.reports.comparison import compare
+from gradparity.reports.drift import FAILING, CellDrift, Drift
 from gradparity.reports.drift_story import explain, place
 from gradparity.reports.operation_cells import OperationRun, select
 from gradparity.reports.side import here

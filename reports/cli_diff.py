@@ -9,7 +9,8 @@ import click
 
 from gradparity.reports import drift_files, drift_terminal, github
 from gradparity.reports.cli import draw, write_to
-from gradparity.reports.drift import Comparison, compare
+from gradparity.reports.comparison import compare
+from gradparity.reports.drift import Comparison
 from gradparity.reports.drift_story import explain, headline, place
 from gradparity.reports.snapshot import Snapshot
 

@@ -12,7 +12,7 @@ from gradparity.adapters.registry import find
 from gradparity.reference.errors import InputError
 from gradparity.reference.verdict import Verdict
 from gradparity.reports.cache import digest, folder, locked, own_digest
-from gradparity.reports.drift import once
+from gradparity.reports.comparison import once
 from gradparity.reports.environments import Environment
 from gradparity.reports.operation_cells import Jobs, OperationRun
 from gradparity.reports.recording import record, repeated

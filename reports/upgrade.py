@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from gradparity.adapters.registry import find
 from gradparity.reference.errors import InputError
-from gradparity.reports.drift import Comparison, compare
+from gradparity.reports.comparison import compare
+from gradparity.reports.drift import Comparison
 from gradparity.reports.environments import Environment, current
 from gradparity.reports.lock import Lock
 from gradparity.reports.measure import Measurement

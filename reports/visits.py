@@ -8,7 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from gradparity.reference.errors import InputError
-from gradparity.reports.drift import Comparison, compare
+from gradparity.reports.comparison import compare
+from gradparity.reports.drift import Comparison
 from gradparity.reports.environments import Environment
 from gradparity.reports.lock import Lock
 from gradparity.reports.measure import Measurement

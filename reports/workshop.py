@@ -12,7 +12,7 @@ from gradparity.adapters.pool import Pool
 from gradparity.adapters.registry import find
 from gradparity.reference.verdict import Verdict
 from gradparity.reports import interpreter
-from gradparity.reports.drift import differing
+from gradparity.reports.comparison import differing
 from gradparity.reports.environments import Environment, build
 from gradparity.reports.interpreter import Interpreter
 from gradparity.reports.lock import Lock, resolve
