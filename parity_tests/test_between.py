@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,9 +50,13 @@ def off(at: int, by: float) -> Array:
     return found
 
 
-def only(records: Sequence[CellRecord]) -> Difference:
-    (found,) = differences(records)
-    return found
+def found(records: Sequence[CellRecord], *more: OperationCase) -> list[Difference]:
+    return list(differences(records, {case.name: case for case in (CASE, *more)}))
+
+
+def only(records: Sequence[CellRecord], *more: OperationCase) -> Difference:
+    (difference,) = found(records, *more)
+    return difference
 
 
 def shown(records: Sequence[CellRecord], capsys: pytest.CaptureFixture[str]) -> str:
@@ -61,46 +66,70 @@ def shown(records: Sequence[CellRecord], capsys: pytest.CaptureFixture[str]) -> 
 
 def test_what_agrees_to_rounding_is_no_difference(capsys: pytest.CaptureFixture[str]) -> None:
     records = [record(engine, off(7, i * 4 * 2.0**-24)) for i, engine in enumerate(ENGINES)]
-    assert not list(differences(records))
-    assert "1 cell ran on more than one engine: all agree to rounding" in shown(records, capsys)
+    assert not found(records)
+    assert "1 result of more than one engine compared: all agree to rounding" in shown(records, capsys)
 
 
 def test_the_first_quantity_that_differs_and_where() -> None:
     twisted = off(5, 1e-3)
     twisted[9] += 0.5
-    found = only([record(ENGINES[2]), record(ENGINES[1], gradient=twisted), record(ENGINES[0])])
-    assert (found.quantity, found.index, found.apart, found.kept) == ("d0", 9, 2, 203)
-    assert found.engines == (("keras:jax", "keras:torch"), ("keras:tensorflow",))
-    assert found.share == pytest.approx(0.5 / (16 * 2.0**-24 * (VALUE[9] + 0.5)), rel=0.01)
+    difference = only([record(ENGINES[2]), record(ENGINES[1], gradient=twisted), record(ENGINES[0])])
+    assert (difference.quantity, difference.index, difference.apart, difference.kept) == ("d0", 9, 2, 203)
+    assert difference.engines == (("keras:jax", "keras:torch"), ("keras:tensorflow",))
+    assert difference.share == pytest.approx(0.5 / (16 * 2.0**-24 * (VALUE[9] + 0.5)), rel=0.01)
     assert only([record(ENGINES[0]), record(ENGINES[1], twisted, twisted)]).quantity == "value"
 
 
 def test_three_may_all_differ() -> None:
-    found = only([record(engine, off(3, 0.25 * i)) for i, engine in enumerate(ENGINES)])
-    assert found.engines == tuple((engine,) for engine in ENGINES)
-    assert found.index == 3
+    difference = only([record(engine, off(3, 0.25 * i)) for i, engine in enumerate(ENGINES)])
+    assert difference.engines == tuple((engine,) for engine in ENGINES)
+    assert difference.index == 3
 
 
 def test_what_is_no_number_differs_from_a_number_and_not_from_its_like() -> None:
     nan = VALUE.copy()
     nan[0] = np.nan
     assert only([record(ENGINES[0], nan), record(ENGINES[1])]).share == np.inf
-    assert not list(differences([record(ENGINES[0], nan), record(ENGINES[1], nan)]))
+    assert not found([record(ENGINES[0], nan), record(ENGINES[1], nan)])
 
 
 def test_what_a_formula_judged_is_not_compared() -> None:
-    assert not list(differences([record(e, off(3, i), verdict="within") for i, e in enumerate(ENGINES)]))
+    assert not found([record(e, off(3, i), verdict="within") for i, e in enumerate(ENGINES)])
 
 
 def test_cells_of_other_probes_and_dtypes_are_not_compared() -> None:
-    other = record(ENGINES[1], off(3, 1.0), subject="keras.ops.g() flat[203]")
-    assert not list(differences([record(ENGINES[0]), other, record(ENGINES[1], off(3, 1.0), dtype="float64")]))
+    more = replace(CASE, name="keras.ops.g() flat[203]", call="keras.ops.g")
+    other = record(ENGINES[1], off(3, 1.0), subject=more.name)
+    assert not found([record(ENGINES[0]), other, record(ENGINES[1], off(3, 1.0), dtype="float64")], more)
+
+
+@pytest.mark.parametrize(
+    ("changes", "compared"),
+    [
+        ({"call": "tf.math.reduce_f"}, True),
+        ({"call": "torch.nn.functional.F_", "arguments": ("~normal",)}, True),
+        ({"keywords": {"dim": 1}}, False),
+        ({"arguments": ("plain",)}, False),
+        ({"values": "extreme"}, False),
+    ],
+)
+def test_functions_of_one_name_of_several_frameworks(changes: dict[str, Any], compared: bool) -> None:
+    other = replace(CASE, **{"name": "another", "call": "torch.f", **changes})
+    records = [record(ENGINES[0]), record("torch", off(3, 1.0), subject=other.name)]
+    assert bool(found(records, other)) is compared
+    if compared:
+        assert only(records, other).engines == (("keras.ops.f on keras:jax",), (f"{other.call} on torch",))
+
+
+def test_dim_is_axis() -> None:
+    a, b = replace(CASE, keywords={"axis": -1}), replace(CASE, call="torch.f", keywords={"dim": -1})
+    assert a.mathematics == b.mathematics != replace(CASE, keywords={"axis": 0}).mathematics
 
 
 def test_arrays_of_other_shapes_or_without_an_allowance_are_not_compared() -> None:
     short, bare = record(ENGINES[1], VALUE[:5] + 1, VALUE[:5]), record(ENGINES[2], off(3, 1.0))
     bare = replace(bare, entries=tuple(replace(e, allowed=b"") for e in bare.entries))
-    assert not list(differences([record(ENGINES[0]), short, bare]))
+    assert not found([record(ENGINES[0]), short, bare])
 
 
 @pytest.mark.parametrize(("by", "coarse"), [(1e-8, True), (1e-3, False)])
@@ -142,7 +171,7 @@ def test_the_command(tmp_path: Path) -> None:
     (file := tmp_path / "mine.toml").write_text(MINE)
     done = CliRunner().invoke(cli, ["probes", str(file), "--run", "--across"])
     assert done.exit_code == 0, done.output
-    assert "2 cells ran on more than one engine: all agree to rounding" in done.output
+    assert "2 results of more than one engine compared: all agree to rounding" in done.output
 
 
 @pytest.mark.parametrize("option", ["--across", "--full"])

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from gradparity.adapters.operations.arrays import arrays
 from gradparity.adapters.operations.case import OperationCase
-from gradparity.reference.verdict import Verdict
-from gradparity.reports.between import Difference, differences
+from gradparity.reports.between import Difference, differences, together
 from gradparity.reports.screen import Screen
 from gradparity.reports.snapshot import CellRecord
 from gradparity.reports.story import plural
@@ -18,19 +16,18 @@ def show_differences(records: Sequence[CellRecord], cases: Sequence[OperationCas
     """Print in what the engines of a probe do not agree, the cells of one function together: the farthest of them."""
     named = {case.name: case for case in cases}
     alike: dict[tuple[object, ...], list[Difference]] = {}
-    for found in differences(records):
+    for found in differences(records, named):
         function = named[found.subject].function
         alike.setdefault((found.coarse, function, found.quantity[0], frozenset(found.engines)), []).append(found)
-    shared = Counter((record.subject, record.dtype) for record in records if record.verdict != Verdict.UNSUPPORTED)
-    compared = sum(count > 1 for count in shared.values())
+    compared = len(together(records, named))
     screen.line()
     if not alike:
-        screen.line(f"{plural(compared, 'cell')} ran on more than one engine: all agree to rounding")
+        screen.line(f"{plural(compared, 'result')} of more than one engine compared: all agree to rounding")
         return
     apart = [group for key, group in alike.items() if not key[0]]
     screen.line(
-        f"{plural(compared, 'cell')} ran on more than one engine; {sum(map(len, apart))} of them came out differently "
-        "there by more than rounding may do (which side is right, if any, is not known)"
+        f"{plural(compared, 'result')} of more than one engine compared; {sum(map(len, apart))} of them differ by more "
+        "than rounding may do (which side is right, if any, is not known)"
     )
     for group in apart:
         screen.line(_said(max(group, key=lambda d: d.share), len(group), named))

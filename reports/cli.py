@@ -173,7 +173,7 @@ def scenarios() -> None:
 @click.option("--run", is_flag=True, help="Run them here, and judge those whose formula is known.")
 @click.option("engines", "--engine", multiple=True, metavar="NAME", help="An engine, or a pattern (keras:*).")
 @click.option("--full", is_flag=True, help="Run slow probes, and probes on engines that compile slowly, too.")
-@click.option("--across", is_flag=True, help="Compare the engines of each probe with one another, too.")
+@click.option("--across", is_flag=True, help="Compare engines with one another, too.")
 @click.option("--out", type=FILE, metavar="FILE", help="Run twice, and write a snapshot.")
 @click.option(
     "--timeout", type=click.FloatRange(min=0, min_open=True), default=300.0, show_default=True, help="Seconds a probe."

@@ -78,6 +78,17 @@ class OperationCase:
         return _function(self.call, self.keywords, self.given)
 
     @property
+    def mathematics(self) -> tuple[object, ...]:
+        """Return what cases agree in that compute the same of the same numbers, going by the name of the function.
+
+        Of the name, the framework, ``reduce_`` and underscores are left out, and ``dim`` is ``axis``.
+        """
+        name = self.call.rpartition(".")[2].lower().removeprefix("reduce_").replace("_", "")
+        options = {**self.keywords, **self.given}
+        axes = frozenset(("axis" if key == "dim" else key, repr(value)) for key, value in options.items())
+        return name, axes, tuple(a.replace("~", "") for a in self.arguments), self.sizes, self.values, self.form
+
+    @property
     def program(self) -> str:
         """Return what the compiled program depends on besides the dtype: cases that agree in it share one."""
         return json.dumps([self.call, self.arguments, self.sizes, self.keywords, self.form, self.given])
