@@ -502,6 +502,24 @@ def test_bisect_finds_the_release_and_shows_its_path(chosen: tuple[str, ...]) ->
     assert "dW1" in out
 
 
+def test_bisect_as_json_and_markdown(chosen: tuple[str, ...], tmp_path: Path) -> None:
+    code, out, _ = invoke("bisect", "madeup", "1.0", "1.5", *chosen, "--format", "json")
+    found = json.loads(out)
+    assert (code, found["first"], found["last"], found["between"]) == (0, "1.4", "1.1", ["1.2", "1.3"])
+    assert found["transient"] is False
+    assert {v["version"]: v["outcome"] for v in found["path"]}["1.4"] == "changed"
+    assert {(c["engine"].rpartition(":")[2], c["quantity"]) for c in found["change"]} == {("student", "dW1")}
+    file = tmp_path / "found.md"
+    assert invoke("bisect", "madeup", "1.0", "1.1", *chosen, "--format", "markdown", "-o", str(file))[0] == 0
+    assert file.read_text().startswith(
+        "No release of madeup differs from 1.0: 2 were run.\n\n| madeup | date | outcome |"
+    )
+    assert invoke("bisect", "madeup", "1.0", "1.5", *chosen, "-o", str(file))[:2] == (0, "")
+    assert "madeup 1.4 differs and 1.1 does not; between them, 1.2, 1.3 cannot be run." in file.read_text()
+    assert "became wrong" in file.read_text()
+    assert invoke("bisect", "madeup", "1.0", "1.1", *chosen, "-o", str(tmp_path / "no" / "file"))[0] == 2
+
+
 def test_bisect_finds_what_was_repaired_again(chosen: tuple[str, ...]) -> None:
     out = invoke("bisect", "madeup", "1.0", "1.6", *chosen)[1]
     assert "madeup 1.4 differs" in out

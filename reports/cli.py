@@ -300,6 +300,13 @@ def environment_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def range_report_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add how a range of releases is reported."""
+    forms = click.Choice(["terminal", "markdown", "json"])
+    there = click.option("-o", "--output", type=FILE, metavar="FILE", help="Write here instead of to standard output.")
+    return click.option("form", "--format", default="terminal", show_default=True, type=forms)(there(command))
+
+
 @cli.command()
 @click.argument("sides", nargs=-1, metavar="[OLD] [NEW]")
 @click.option("old", "--from", metavar="OLD", help="The old side.")
@@ -328,6 +335,7 @@ def upgrade(sides: tuple[str, ...], **options: Any) -> None:
 @click.argument("bad")
 @environment_options
 @click.option("--quantity", metavar="Q", default="", help="Only this quantity: dW1, loss, value, d0, ...")
+@range_report_options
 def bisect(package: str, good: str, bad: str, **options: Any) -> None:
     """Find the first release of PACKAGE after GOOD, up to BAD, whose verdicts changed, or values beyond rounding.
 
@@ -342,10 +350,7 @@ def bisect(package: str, good: str, bad: str, **options: Any) -> None:
 @click.argument("package")
 @click.argument("range_", metavar="A..B")
 @environment_options
-@click.option(
-    "form", "--format", default="terminal", show_default=True, type=click.Choice(["terminal", "markdown", "json"])
-)
-@click.option("-o", "--output", type=FILE, metavar="FILE", help="Write here instead of to standard output.")
+@range_report_options
 def history(package: str, range_: str, **options: Any) -> None:
     """Show every release of PACKAGE from A to B in one table: its verdicts, and what changed since the one before."""
     from gradparity.reports.cli_releases import history_command

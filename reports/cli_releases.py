@@ -6,11 +6,12 @@ from pathlib import Path
 
 from gradparity.reference.errors import InputError
 from gradparity.reports import drift_terminal, range_files, range_terminal
-from gradparity.reports.bisect import Criterion, bisect
+from gradparity.reports.bisect import Criterion, Found, bisect
 from gradparity.reports.cli import check_writable, draw, write_to
 from gradparity.reports.cli_upgrade import outcomes, workshop
 from gradparity.reports.history import history
 from gradparity.reports.releases import Release, between
+from gradparity.reports.screen import Screen
 from gradparity.reports.visits import Visits
 from gradparity.reports.wanted import spelled
 from gradparity.reports.workshop import Workshop
@@ -21,17 +22,28 @@ def _releases(package: str, first: str, last: str, shop: Workshop) -> list[Relea
         return between(spelled(package), first, last, shop.interpreter().version)
 
 
-def bisect_command(package: str, good: str, bad: str, bits: bool, quantity: str, **options: object) -> int:
+def bisect_command(
+    package: str, good: str, bad: str, bits: bool, quantity: str, form: str, output: Path | None, **options: object
+) -> int:
     """Search and report; return the exit code. Raises `InputError` for bad input."""
+    check_writable(output)
     with outcomes(), workshop(**options) as shop:  # type: ignore[arg-type]
         releases = _releases(package, good, bad, shop)
         with Visits(spelled(package), releases, shop) as visits:
             found = bisect(visits, Criterion(bits, quantity), lambda visit: shop.steps.say(range_terminal.said(visit)))
-    draw(lambda screen: range_terminal.show_search(package, found, screen))
-    if found.change is not None:
-        change = found.change
-        draw(lambda screen: drift_terminal.show(change, screen, bits))
+    if form != "terminal":
+        write_to(output, range_files.SEARCH_FORMS[form](package, found))
+    elif output is not None:
+        write_to(output, range_terminal.rendered(lambda screen: _show(package, found, screen, bits)))
+    else:
+        draw(lambda screen: _show(package, found, screen, bits))
     return 0
+
+
+def _show(package: str, found: Found, screen: Screen, bits: bool) -> None:
+    range_terminal.show_search(package, found, screen)
+    if found.change is not None:
+        drift_terminal.show(found.change, screen, bits)
 
 
 def history_command(package: str, range_: str, bits: bool, form: str, output: Path | None, **options: object) -> int:
@@ -44,9 +56,10 @@ def history_command(package: str, range_: str, bits: bool, form: str, output: Pa
         releases = _releases(package, first, last, shop)
         with Visits(spelled(package), releases, shop) as visits:
             rows = history(visits, lambda row: shop.steps.say(range_terminal.said(row.visit)))
-    if form == "terminal" and output is None:
-        draw(lambda screen: range_terminal.show_history(package, rows, screen))
+    if form != "terminal":
+        write_to(output, range_files.FORMS[form](package, rows))
+    elif output is not None:
+        write_to(output, range_terminal.rendered(lambda screen: range_terminal.show_history(package, rows, screen)))
     else:
-        text = range_terminal.rendered(package, rows) if form == "terminal" else range_files.FORMS[form](package, rows)
-        write_to(output, text)
+        draw(lambda screen: range_terminal.show_history(package, rows, screen))
     return range_files.exit_code(rows, bits)

@@ -1,14 +1,17 @@
-"""A range of releases as Markdown and as JSON, and what its exit code is."""
+"""A range of releases, and a search in it, as Markdown and as JSON; and the exit code of a range."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from gradparity.reports import drift_files
+from gradparity.reports.bisect import Found
 from gradparity.reports.codec import dumps
 from gradparity.reports.drift import FAILING, Drift
 from gradparity.reports.history import Row
 from gradparity.reports.markdown import escape
-from gradparity.reports.range_story import COLUMNS, cells
+from gradparity.reports.range_story import COLUMNS, cells, day, ending, outcome
+from gradparity.reports.visits import Visit
 
 SCHEMA = 1
 """The version of the JSON. It grows when a field changes its meaning or goes, not when one is added."""
@@ -29,8 +32,7 @@ def as_json(package: str, rows: Sequence[Row]) -> str:
                 "package": package,
                 "releases": [
                     {
-                        "version": str(row.visit.release.version),
-                        "date": row.visit.release.date.isoformat() if row.visit.release.date else None,
+                        **_release(row.visit),
                         "skipped": row.visit.lacking,
                         "verdicts": row.verdicts,
                         "drift": _counts(row),
@@ -45,6 +47,43 @@ def as_json(package: str, rows: Sequence[Row]) -> str:
 
 
 FORMS: Mapping[str, Callable[[str, Sequence[Row]], str]] = {"markdown": as_markdown, "json": as_json}
+
+
+def search_as_markdown(package: str, found: Found) -> str:
+    """Return how the search ended, its path, and what changed."""
+    head = (package, "date", "outcome")
+    path = [(str(v.release.version), day(v.release), outcome(v)) for v in found.path]
+    table = "".join(f"| {' | '.join(line)} |\n" for line in (head, ("---",) * 3, *(map(escape, line) for line in path)))
+    change = f"\n{drift_files.as_markdown(found.change)}" if found.change else ""
+    return f"{ending(package, found)}\n\n{table}{change}"
+
+
+def search_as_json(package: str, found: Found) -> str:
+    """Return how the search ended, its path, and what changed but for the arrays."""
+    first, last = (str(visit.release.version) if visit else None for visit in (found.first, found.last))
+    about = {
+        "gradparity_bisect": SCHEMA,
+        "package": package,
+        "first": first,
+        "last": last,
+        "between": [str(visit.release.version) for visit in found.between],
+        "transient": found.transient,
+        "path": [{**_release(v), "outcome": outcome(v)} for v in found.path],
+        "change": [
+            {"subject": c.subject, "dtype": c.dtype, "engine": c.engine, "drift": c.drift,
+             "quantity": c.blamed.quantity if c.blamed else None}
+            for c in (found.change.cells if found.change else ())
+        ],
+    }  # fmt: skip
+    return dumps(about) + "\n"
+
+
+SEARCH_FORMS: Mapping[str, Callable[[str, Found], str]] = {"markdown": search_as_markdown, "json": search_as_json}
+
+
+def _release(visit: Visit) -> dict[str, str | None]:
+    date = visit.release.date
+    return {"version": str(visit.release.version), "date": date.isoformat() if date else None}
 
 
 def exit_code(rows: Sequence[Row], bits: bool = False) -> int:

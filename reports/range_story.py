@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gradparity.reports import drift_story
+from gradparity.reports.bisect import Found
 from gradparity.reports.drift import Comparison, Drift
 from gradparity.reports.history import Row
 from gradparity.reports.releases import Release
@@ -15,6 +16,22 @@ QUIET = (Drift.IDENTICAL, Drift.WITHIN, Drift.NOT_REPRODUCIBLE)
 def day(release: Release) -> str:
     """Return the date of a release, or nothing where the index does not say."""
     return release.date.date().isoformat() if release.date else ""
+
+
+def ending(package: str, found: Found) -> str:
+    """Return how a search ended, in a sentence or two."""
+    if found.first is None or found.last is None:
+        ran = sum(visit.snapshot is not None for visit in found.path)
+        return f"No release of {package} differs from {found.path[0].release.version}: {ran} were run."
+    first, last = found.first.release.version, found.last.release.version
+    between = ", ".join(str(visit.release.version) for visit in found.between)
+    said = (
+        f"{package} {first} differs and {last} does not; between them, {between} cannot be run."
+        if between
+        else f"{package} {first} is the first that differs; {last} does not."
+    )
+    again = " The last of the range is as the first again: it differs only for a while."
+    return said + again * found.transient
 
 
 def outcome(visit: Visit) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich.console import Console
 from rich.table import Table
 
 from gradparity.reports.bisect import Found
 from gradparity.reports.history import Row
-from gradparity.reports.range_story import COLUMNS, cells, day, outcome
+from gradparity.reports.range_story import COLUMNS, cells, day, ending, outcome
 from gradparity.reports.screen import Screen
 from gradparity.reports.visits import Visit
 
@@ -22,20 +22,7 @@ def said(visit: Visit) -> str:
 
 def show_search(package: str, found: Found, screen: Screen) -> None:
     """Print how a search ended, and the path that it took, in its order."""
-    if found.first is None or found.last is None:
-        ran = sum(visit.snapshot is not None for visit in found.path)
-        screen.line(f"No release of {package} differs from {found.path[0].release.version}: {ran} were run.", "green")
-    else:
-        between = ", ".join(str(visit.release.version) for visit in found.between)
-        screen.line(
-            f"{package} {found.first.release.version} is the first that differs; {found.last.release.version} does not."
-            if not between
-            else f"{package} {found.first.release.version} differs and {found.last.release.version} does not; between"
-            f" them, {between} cannot be run.",
-            "bold",
-        )
-        if found.transient:
-            screen.line("The last of the range is as the first again: it differs only for a while.")
+    screen.line(ending(package, found), "green" if found.first is None else "bold")
     _put(screen, (package, "date", "outcome"), [_line(visit) for visit in found.path])
     screen.line()
 
@@ -45,11 +32,11 @@ def show_history(package: str, rows: Sequence[Row], screen: Screen) -> None:
     _put(screen, (package, *COLUMNS[1:]), [cells(row) for row in rows])
 
 
-def rendered(package: str, rows: Sequence[Row], width: int = 120) -> str:
-    """Return the table as plain text."""
+def rendered(show: Callable[[Screen], object], width: int = 120) -> str:
+    """Return what `show` prints, as plain text."""
     console = Console(file=io.StringIO(), width=width, color_system=None, highlight=False, markup=False, emoji=False)
     with console.capture() as captured:
-        show_history(package, rows, Screen(console))
+        show(Screen(console))
     return captured.get()
 
 
