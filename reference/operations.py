@@ -14,6 +14,7 @@ import numpy as np
 
 from gradparity.reference import row_bounds
 from gradparity.reference.activations import ACTIVATIONS, Elementwise
+from gradparity.reference.attention import attention
 from gradparity.reference.bounds import Ball, Error, Rounding, T, magnitude, product_bound, rounding, sum_bound
 from gradparity.reference.compare import best
 from gradparity.reference.conventions import LOSS_VARIANTS
@@ -235,11 +236,28 @@ def _sgd(given: Given, single: bool = False) -> Mapping[str, list[Ball]]:
     return found
 
 
+def _attention(heads: int) -> Formula:
+    """Return the formula of attention for arrays of four axes, of which `heads` is that of the heads."""
+
+    def formula(given: Given) -> Mapping[str, list[Ball]]:
+        Q, K, V, g = (np.swapaxes(given.wide(a), heads, 1) for a in (*given.inputs, given.cotangent))
+        rows = attention(given.r, Q, K, V, g, bool(given.keywords.get("is_causal", False)))
+
+        def turned(row: Ball) -> list[Ball]:
+            return [Ball(np.swapaxes(row.mid, heads, 1), np.swapaxes(row.rad, heads, 1), None)]
+
+        return {"value": turned(rows.O), "d0": turned(rows.dQ), "d1": turned(rows.dK), "d2": turned(rows.dV)}
+
+    return formula
+
+
 FORMULAS: dict[str, Formula] = {
     **{name: _activation(name) for name in ACTIVATIONS},
     **{name: _loss(J) for name, J in LOSSES.items()},
     "matmul": _matmul,
     "sum": _sum,
     "sgd": _sgd,
+    "attention": _attention(1),
+    "attention_heads_third": _attention(2),
 }
 """What an entry's key ``formula`` may name."""
