@@ -8,7 +8,7 @@ section 3.2.1). The rows and their bounds are the table's, each inheriting the e
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,7 +41,7 @@ def attention(r: Rounding, Q: Array, K: Array, V: Array, g: Array, causal: bool)
     softmax, keys = Softmax(), K.shape[-2]
     root = 1 / np.sqrt(r.wide(Q.shape[-1]))
 
-    def product(A: Ball, B: Ball, extra: int, factor: Array | float = 1.0) -> Ball:
+    def product(A: Ball, B: Ball, extra: int, factor: Any = 1.0) -> Ball:
         mid = np.matmul(A.mid, B.mid)
         error = product_bound(r, A, B, extra, mid)
         return Ball(mid * factor, np.asarray(error.rad, dtype=np.float64) * float(factor), None)

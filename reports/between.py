@@ -16,7 +16,6 @@ import numpy as np
 from gradparity.adapters.operations.case import OperationCase
 from gradparity.reference.bounds import rounding
 from gradparity.reference.problem import Array
-from gradparity.reference.verdict import Verdict
 from gradparity.reports.moved import changes
 from gradparity.reports.snapshot import CellRecord, Entry
 
@@ -50,19 +49,19 @@ class Difference:
 
 
 def together(records: Iterable[CellRecord], named: Mapping[str, OperationCase]) -> list[list[CellRecord]]:
-    """Return the cells that should come out alike; `named` holds the probes by name."""
+    """Return the cells that should come out alike; `named` holds the probes by name.
+
+    What a formula has judged needs no comparison.
+    """
     cells: dict[tuple[object, ...], list[CellRecord]] = {}
     for record in records:
-        if record.verdict != Verdict.UNSUPPORTED:
+        if any(not entry.verdict for entry in record.entries):
             cells.setdefault((named[record.subject].mathematics, record.dtype), []).append(record)
     return [alike for alike in cells.values() if len(alike) > 1]
 
 
 def differences(records: Iterable[CellRecord], named: Mapping[str, OperationCase]) -> Iterator[Difference]:
-    """Yield what engines do not agree in: of arrays of one shape, those of their elements that are kept.
-
-    What a formula has judged needs no comparison.
-    """
+    """Yield what engines do not agree in: of arrays of one shape, those of their elements that are kept."""
     for alike in together(records, named):
         entries = sorted((e for record in alike for e in record.entries), key=lambda e: (e.order, e.engine))
         functions = {record.subject: named[record.subject].call for record in alike}

@@ -30,7 +30,7 @@ def show_differences(records: Sequence[CellRecord], cases: Sequence[OperationCas
         "than rounding may do (which side is right, if any, is not known)"
     )
     for group in apart:
-        screen.line(_said(max(group, key=lambda d: d.share), len(group), named))
+        screen.item("-", _said(max(group, key=lambda d: d.share), len(group), named), width=2)
     coarse = [found for key, group in alike.items() if key[0] for found in group]
     if coarse:
         functions = dict.fromkeys(named[found.subject].function for found in coarse)
