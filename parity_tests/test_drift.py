@@ -217,6 +217,12 @@ def test_what_is_not_reproducible_is_never_drift() -> None:
     assert "1 cell of the new side did not finish a second run" in drift_terminal.render(found, width=200)
 
 
+def test_what_has_the_same_bits_needs_no_second_run() -> None:
+    same = cell(entry("dW1", verdict="wrong", reproducible=None), verdict="wrong")
+    found = one(same, same)
+    assert (found.drift, found.reason) == (Drift.STILL_WRONG, "")
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [

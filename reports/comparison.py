@@ -93,7 +93,7 @@ def _cell(
     reasons = [*faults, *(f"no longer: {f}" for f in gone)]
     if old.inputs != new.inputs:
         reasons.append("the scenario or probe is not the same on both sides: other inputs")
-    if cell.changes:
+    if any(change.moved for change in changes_):
         reasons += [f"the {name} side did not run twice" for name, c in (("old", old), ("new", new)) if once(c)]
     if worst is Drift.WITHIN and (elsewhere or old.inputs != new.inputs):
         worst = Drift.NOT_COMPARABLE
