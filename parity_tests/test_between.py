@@ -70,6 +70,10 @@ def test_what_agrees_to_rounding_is_no_difference(capsys: pytest.CaptureFixture[
     assert "1 result of more than one engine compared: all agree to rounding" in shown(records, capsys)
 
 
+def test_one_engine_has_nothing_to_be_compared_with(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "nothing to compare" in shown([record(ENGINES[0])], capsys)
+
+
 def test_the_first_quantity_that_differs_and_where() -> None:
     twisted = off(5, 1e-3)
     twisted[9] += 0.5

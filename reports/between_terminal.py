@@ -21,6 +21,9 @@ def show_differences(records: Sequence[CellRecord], cases: Sequence[OperationCas
         alike.setdefault((found.coarse, function, found.quantity[0], frozenset(found.engines)), []).append(found)
     compared = len(together(records, named))
     screen.line()
+    if not compared:
+        screen.line("nothing to compare: no function ran on more than one engine (--engine and --full choose more)")
+        return
     if not alike:
         screen.line(f"{plural(compared, 'result')} of more than one engine compared: all agree to rounding")
         return
