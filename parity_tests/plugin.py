@@ -27,7 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--parity-require", action="store_true", help="fail, instead of skip, where an engine is not installed"
     )
     group.addoption(
-        "--parity-full", action="store_true", help="run the catalogue in both dtypes, and all that takes long"
+        "--parity-full", action="store_true", help="run the catalogue in both dtypes, on slow-compiling engines too"
     )
     group.addoption(
         "--parity-baseline", metavar="FILE",

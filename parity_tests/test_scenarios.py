@@ -6,12 +6,10 @@ import dataclasses
 import math
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from gradparity.adapters import registry
 from gradparity.adapters.keras_engine import uses_fit
 from gradparity.adapters.loop import network_of
 from gradparity.reference import initial
@@ -122,17 +120,6 @@ def test_full_is_the_catalogue_in_both_dtypes_and_no_more() -> None:
     own = dataclasses.replace(load("xor-500"), name="mine")
     found = [(s.scenario.name, s.problem.dtype) for s in plan(["xor-500", own], ["numpy"], full=True).subjects]
     assert found == [("xor-500", "float32"), ("xor-500", "float64"), ("mine", "float64")]
-
-
-@pytest.mark.skipif(not registry.find("jax").installed, reason="JAX is not installed")
-def test_a_long_training_that_is_left_out_runs_where_it_is_asked_for() -> None:
-    def chosen(**options: Any) -> bool:
-        return ("xor-500", "jax") in {(s.scenario.name, engine) for s, engine in plan(**options).cells}
-
-    assert not chosen()
-    assert chosen(full=True)
-    assert chosen(scenarios=["xor-500"])
-    assert chosen(engines=["jax"])
 
 
 def test_by_default_keras_fits_500_epochs() -> None:

@@ -134,7 +134,7 @@ def cli() -> None:
 @click.option("--out", type=FOLDER, metavar="DIR", help="Run twice; save a snapshot and all reports here.")
 @click.option("--junit", type=FILE, metavar="FILE", help="Write JUnit XML to this file.")
 @click.option("--strict", is_flag=True, help="A suspect quantity fails, also on structured data.")
-@click.option("--full", is_flag=True, help="Run the catalogue in both dtypes, and all that takes long.")
+@click.option("--full", is_flag=True, help="Run the catalogue in both dtypes, on engines that compile slowly too.")
 @click.option(
     "--timeout", type=click.FloatRange(min=0, min_open=True), default=300.0, show_default=True, help="Seconds a cell."
 )

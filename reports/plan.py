@@ -25,9 +25,6 @@ EngineLike: TypeAlias = str | Function
 SLOW_SCENARIOS = ("textbook-bce", "xor-tape")
 """On which an engine that takes long to compile runs, unless it is named or everything is asked for."""
 
-LONG_TRAININGS = {("xor-500", "jax")}
-"""Run where scenario or engine is named, or everything is asked for: eager JAX traces each of the 500 steps anew."""
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -56,7 +53,7 @@ def plan(
 ) -> Plan:
     """Resolve names, files and functions; `there` says which engines can run where the plan is carried out.
 
-    `full` is the catalogue in every dtype, and what takes long: engines that compile slowly, and `LONG_TRAININGS`.
+    `full` is the catalogue in every dtype, and engines that compile slowly on every scenario.
 
     Raises InputError for a scenario, engine or dtype that does not exist or is malformed, and for a named engine that
     is not installed.
@@ -77,7 +74,6 @@ def plan(
         for subject in subjects
         for engine in (*names, *functions)
         if engine not in slow or subject.scenario.name in SLOW_SCENARIOS
-        if full or scenarios or engines or (subject.scenario.name, engine) not in LONG_TRAININGS
     )
     return Plan(tuple(subjects), names, functions, cells, missing, skipped)
 
