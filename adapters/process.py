@@ -45,8 +45,6 @@ FIXED = {
 
 KERAS_BACKENDS = ("tensorflow", "torch", "jax")
 
-LEFT = "the process ended with exit status"
-
 LEAKING = ("PYTHONHOME", "PYTHONPATH", "PYTHONPLATLIBDIR", "PYTHONUSERBASE", "PYTHONSTARTUP", "VIRTUAL_ENV")
 """Variables that belong to one Python and mislead another."""
 
@@ -186,6 +184,9 @@ class Worker:
         self.folder.cleanup()
 
 
+LEFT = "the process ended with exit status"
+
+
 def _exit(code: int) -> str:
     """Say in words what an exit code means."""
     if code >= 0:
@@ -200,4 +201,4 @@ def may_pass(message: str) -> bool:
 
     A crash in native code will come again.
     """
-    return message.startswith(LEFT) or "(SIGKILL)" in message
+    return message.startswith(LEFT) or message == _exit(-9)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from gradparity.reports import drift_files
 from gradparity.reports.bisect import Found
@@ -10,7 +10,7 @@ from gradparity.reports.codec import dumps
 from gradparity.reports.drift import FAILING, Drift
 from gradparity.reports.history import Row
 from gradparity.reports.markdown import escape
-from gradparity.reports.range_story import COLUMNS, cells, day, ending, outcome
+from gradparity.reports.range_story import COLUMNS, PATH, cells, ending, outcome, stop
 from gradparity.reports.visits import Visit
 
 SCHEMA = 1
@@ -19,8 +19,7 @@ SCHEMA = 1
 
 def as_markdown(package: str, rows: Sequence[Row]) -> str:
     """Return one table."""
-    lines = [(package, *COLUMNS[1:]), ("---",) * len(COLUMNS), *(tuple(map(escape, cells(row))) for row in rows)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return _table((package, *COLUMNS[1:]), map(cells, rows))
 
 
 def as_json(package: str, rows: Sequence[Row]) -> str:
@@ -51,11 +50,8 @@ FORMS: Mapping[str, Callable[[str, Sequence[Row]], str]] = {"markdown": as_markd
 
 def search_as_markdown(package: str, found: Found) -> str:
     """Return how the search ended, its path, and what changed."""
-    head = (package, "date", "outcome")
-    path = [(str(v.release.version), day(v.release), outcome(v)) for v in found.path]
-    table = "".join(f"| {' | '.join(line)} |\n" for line in (head, ("---",) * 3, *(map(escape, line) for line in path)))
     change = f"\n{drift_files.as_markdown(found.change)}" if found.change else ""
-    return f"{ending(package, found)}\n\n{table}{change}"
+    return f"{ending(package, found)}\n\n{_table((package, *PATH), map(stop, found.path))}{change}"
 
 
 def search_as_json(package: str, found: Found) -> str:
@@ -79,6 +75,11 @@ def search_as_json(package: str, found: Found) -> str:
 
 
 SEARCH_FORMS: Mapping[str, Callable[[str, Found], str]] = {"markdown": search_as_markdown, "json": search_as_json}
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = (head, ("---",) * len(head), *(map(escape, row) for row in rows))
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _release(visit: Visit) -> dict[str, str | None]:

@@ -10,6 +10,7 @@ from gradparity.reports.releases import Release
 from gradparity.reports.visits import Visit
 
 COLUMNS = ("release", "date", "verdicts", "since the one before", "largest change")
+PATH = ("date", "outcome")
 QUIET = (Drift.IDENTICAL, Drift.WITHIN, Drift.NOT_REPRODUCIBLE)
 
 
@@ -32,6 +33,11 @@ def ending(package: str, found: Found) -> str:
     )
     again = " The last of the range is as the first again: it differs only for a while."
     return said + again * found.transient
+
+
+def stop(visit: Visit) -> tuple[str, ...]:
+    """Return a release on the path of a search: its version, its date, and what came of visiting it."""
+    return str(visit.release.version), day(visit.release), outcome(visit)
 
 
 def outcome(visit: Visit) -> str:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from gradparity.reports.bisect import Found
 from gradparity.reports.history import Row
-from gradparity.reports.range_story import COLUMNS, cells, day, ending, outcome
+from gradparity.reports.range_story import COLUMNS, PATH, cells, day, ending, outcome, stop
 from gradparity.reports.screen import Screen
 from gradparity.reports.visits import Visit
 
@@ -23,7 +23,7 @@ def said(visit: Visit) -> str:
 def show_search(package: str, found: Found, screen: Screen) -> None:
     """Print how a search ended, and the path that it took, in its order."""
     screen.line(ending(package, found), "green" if found.first is None else "bold")
-    _put(screen, (package, "date", "outcome"), [_line(visit) for visit in found.path])
+    _put(screen, (package, *PATH), [stop(visit) for visit in found.path])
     screen.line()
 
 
@@ -38,10 +38,6 @@ def rendered(show: Callable[[Screen], object], width: int = 120) -> str:
     with console.capture() as captured:
         show(Screen(console))
     return captured.get()
-
-
-def _line(visit: Visit) -> tuple[str, ...]:
-    return str(visit.release.version), day(visit.release), outcome(visit)
 
 
 def _put(screen: Screen, columns: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
