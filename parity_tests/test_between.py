@@ -78,8 +78,9 @@ def test_the_first_quantity_that_differs_and_where() -> None:
     twisted = off(5, 1e-3)
     twisted[9] += 0.5
     difference = only([record(ENGINES[2]), record(ENGINES[1], gradient=twisted), record(ENGINES[0])])
-    assert (difference.quantity, difference.index, difference.apart, difference.kept) == ("d0", 9, 2, 203)
-    assert difference.engines == (("keras:jax", "keras:torch"), ("keras:tensorflow",))
+    by = difference.moved
+    assert (difference.quantity, by.index, by.outside, by.kept) == ("d0", 9, 2, 203)
+    assert difference.sides == (("keras:jax", "keras:torch"), ("keras:tensorflow",))
     # Bounds are kept with 8 significant bits.
     assert difference.share == pytest.approx(0.5 / (16 * 2.0**-24 * (VALUE[9] + 0.5)), rel=2.0**-7)
     assert only([record(ENGINES[0]), record(ENGINES[1], twisted, twisted)]).quantity == "value"
@@ -87,8 +88,8 @@ def test_the_first_quantity_that_differs_and_where() -> None:
 
 def test_three_may_all_differ() -> None:
     difference = only([record(engine, off(3, 0.25 * i)) for i, engine in enumerate(ENGINES)])
-    assert difference.engines == tuple((engine,) for engine in ENGINES)
-    assert difference.index == 3
+    assert difference.sides == tuple((engine,) for engine in ENGINES)
+    assert difference.moved.index == 3
 
 
 def test_what_is_no_number_differs_from_a_number_and_not_from_its_like() -> None:
@@ -100,6 +101,12 @@ def test_what_is_no_number_differs_from_a_number_and_not_from_its_like() -> None
 
 def test_what_a_formula_judged_is_not_compared() -> None:
     assert not found([record(e, off(3, i), verdict="within") for i, e in enumerate(ENGINES)])
+
+
+def test_a_formula_for_one_quantity_only_leaves_the_others() -> None:
+    records = [record(e, off(3, i), off(5, i)) for i, e in enumerate(ENGINES)]
+    records = [replace(r, entries=(replace(r.entries[0], verdict="within"), r.entries[1])) for r in records]
+    assert only(records).quantity == "d0"
 
 
 def test_cells_of_other_probes_and_dtypes_are_not_compared() -> None:
@@ -123,7 +130,7 @@ def test_functions_of_one_name_of_several_frameworks(changes: dict[str, Any], co
     records = [record(ENGINES[0]), record("torch", off(3, 1.0), subject=other.name)]
     assert bool(found(records, other)) is compared
     if compared:
-        assert only(records, other).engines == (("keras.ops.f on keras:jax",), (f"{other.call} on torch",))
+        assert only(records, other).sides == (("keras.ops.f on keras:jax",), (f"{other.call} on torch",))
 
 
 def test_dim_is_axis() -> None:
@@ -131,10 +138,24 @@ def test_dim_is_axis() -> None:
     assert a.mathematics == b.mathematics != replace(CASE, keywords={"axis": 0}).mathematics
 
 
-def test_arrays_of_other_shapes_or_without_an_allowance_are_not_compared() -> None:
-    short, bare = record(ENGINES[1], VALUE[:5] + 1, VALUE[:5]), record(ENGINES[2], off(3, 1.0))
+def test_without_an_allowance_nothing_is_said() -> None:
+    bare = record(ENGINES[2], off(3, 1.0))
     bare = replace(bare, entries=tuple(replace(e, allowed=b"") for e in bare.entries))
-    assert not found([record(ENGINES[0]), short, bare])
+    assert not found([record(ENGINES[0]), bare])
+
+
+def test_another_shape_is_a_difference(capsys: pytest.CaptureFixture[str]) -> None:
+    said = shown([record(ENGINES[0]), record(ENGINES[1], VALUE[:5]), record(ENGINES[2])], capsys)
+    assert "value, shape: keras:jax and keras:torch [203], keras:tensorflow [5]" in said
+
+
+def test_what_differs_in_no_element_that_is_kept() -> None:
+    large = np.linspace(1.0, 2.0, 300_001)
+    other = large.copy()
+    sampled = record(ENGINES[0], large).entries[0].indices
+    other[next(i for i in range(large.size) if i not in set(sampled[:9].tolist()))] = 9.0
+    difference = only([record(ENGINES[0], large), record(ENGINES[1], other)])
+    assert (difference.quantity, difference.moved.index, difference.seen) == ("value", None, ("", ""))
 
 
 @pytest.mark.parametrize(("by", "coarse"), [(1e-8, True), (1e-3, False)])

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
 from gradparity.adapters.operations.case import OperationCase
 from gradparity.reference.bounds import rounding
-from gradparity.reference.problem import Array
-from gradparity.reports.moved import changes
+from gradparity.reports.moved import Moved, moved
 from gradparity.reports.snapshot import CellRecord, Entry
 
 COARSER = rounding("float32").u / rounding("float64").u
@@ -26,26 +26,24 @@ COARSER = rounding("float32").u / rounding("float64").u
 class Difference:
     """The first quantity, in the order of computation, of one function in one dtype that engines do not agree in.
 
-    `sides` are the engines that agree with one another, with the function that they ran where there is more than one:
-    each side with its value of the element at the flat `index` that is farthest apart. `share` is that distance as a
-    share of what rounding may do, and `apart` of `kept` elements are farther apart than that. Where `coarse`, it is
-    float64 that agrees as closely as float32 could tell. `subject` is one of the probes.
+    `sides` are the engines that agree with one another, with the function that they ran where there is more than one.
+    `moved` is how the two sides differ that are farthest apart, and `seen` each side's value of that element, or its
+    shape where these differ; empty where it is an element that is not kept. Where `coarse`, it is float64 that agrees
+    as closely as float32 could tell. `subject` is one of the probes.
     """
 
     subject: str
     dtype: str
     quantity: str
-    sides: tuple[tuple[tuple[str, ...], float], ...]
-    index: int
-    share: float
-    apart: int
-    kept: int
+    sides: tuple[tuple[str, ...], ...]
+    seen: tuple[str, ...]
+    moved: Moved
     coarse: bool
 
     @property
-    def engines(self) -> tuple[tuple[str, ...], ...]:
-        """Return the engines on each side."""
-        return tuple(names for names, _ in self.sides)
+    def share(self) -> float:
+        """Return how far apart the sides are, as a share of what rounding may do; infinite between shapes."""
+        return float("inf") if self.moved.share is None else self.moved.share
 
 
 def together(records: Iterable[CellRecord], named: Mapping[str, OperationCase]) -> list[list[CellRecord]]:
@@ -61,7 +59,7 @@ def together(records: Iterable[CellRecord], named: Mapping[str, OperationCase]) 
 
 
 def differences(records: Iterable[CellRecord], named: Mapping[str, OperationCase]) -> Iterator[Difference]:
-    """Yield what engines do not agree in: of arrays of one shape, those of their elements that are kept."""
+    """Yield what engines do not agree in."""
     for alike in together(records, named):
         entries = sorted((e for record in alike for e in record.entries), key=lambda e: (e.order, e.engine))
         functions = {record.subject: named[record.subject].call for record in alike}
@@ -74,40 +72,42 @@ def differences(records: Iterable[CellRecord], named: Mapping[str, OperationCase
 
 def _difference(entries: list[Entry], functions: Mapping[str, str]) -> Difference | None:
     sides: list[list[Entry]] = []
-    for entry in (e for e in entries if e.shape == entries[0].shape):
-        mine = next((side for side in sides if not (_shares(side[0], entry) > 1.0).any()), None)
+    for entry in entries:
+        mine = next((side for side in sides if not _apart(side[0], entry)), None)
         if mine is None:
             sides.append([entry])
         else:
             mine.append(entry)
-    pairs = [(_shares(a[0], b[0]), a[0], b[0]) for i, a in enumerate(sides) for b in sides[:i]]
-    if not pairs:
+    found = [
+        Difference(
+            a.subject,
+            a.dtype,
+            a.quantity,
+            tuple(tuple(_label(e, functions) for e in side) for side in sides),
+            tuple(_seen(side[0], by) for side in sides),
+            by,
+            a.dtype == "float64" and by.share is not None and by.share <= COARSER,
+        )
+        for (a, *_), (b, *_) in combinations(sides, 2)
+        if (by := _apart(a, b))
+    ]
+    return max(found, key=lambda difference: difference.share, default=None)
+
+
+def _apart(a: Entry, b: Entry) -> Moved | None:
+    """Return how two results differ, if by more than rounding may do on either side."""
+    if a.digest == b.digest and a.shape == b.shape:
         return None
-    shares, a, _ = max(pairs, key=lambda pair: float(pair[0].max()))
-    at, apart = int(shares.argmax()), np.any([found > 1.0 for found, _, _ in pairs], axis=0)
-    return Difference(
-        a.subject,
-        a.dtype,
-        a.quantity,
-        tuple((tuple(_label(e, functions) for e in side), float(side[0].values[at])) for side in sides),
-        int(a.indices[at]),
-        float(shares[at]),
-        int(apart.sum()),
-        apart.size,
-        a.dtype == "float64" and all(bool((found <= COARSER).all()) for found, _, _ in pairs),
-    )
+    by = moved(a, b, np.fmax(a.bounds, b.bounds) if a.bounds.size == b.bounds.size else np.empty(0))
+    return by if by.beyond else None
+
+
+def _seen(entry: Entry, by: Moved) -> str:
+    if by.reshaped:
+        return str(list(entry.shape))
+    return "" if by.index is None else f"{entry.values[np.searchsorted(entry.indices, by.index)]:.7g}"
 
 
 def _label(entry: Entry, functions: Mapping[str, str]) -> str:
     several = len(set(functions.values())) > 1
     return f"{functions[entry.subject]} on {entry.engine}" if several else entry.engine
-
-
-def _shares(a: Entry, b: Entry) -> Array:
-    """Return how far two arrays are apart, as a share of what rounding may do; 0 where that is not known."""
-    if not a.bounds.size or not b.bounds.size:
-        return np.zeros(a.values.size)
-    apart = changes(a.values.astype(np.float64), b.values.astype(np.float64))
-    with np.errstate(all="ignore"):
-        found: Array = np.where(apart == 0.0, 0.0, apart / np.fmax(a.bounds, b.bounds))
-    return np.where(np.isnan(found), 0.0, found)

@@ -18,7 +18,7 @@ def show_differences(records: Sequence[CellRecord], cases: Sequence[OperationCas
     alike: dict[tuple[object, ...], list[Difference]] = {}
     for found in differences(records, named):
         function = named[found.subject].function
-        alike.setdefault((found.coarse, function, found.quantity[0], frozenset(found.engines)), []).append(found)
+        alike.setdefault((found.coarse, function, found.quantity[0], frozenset(found.sides)), []).append(found)
     compared = len(together(records, named))
     screen.line()
     if not compared:
@@ -43,13 +43,14 @@ def show_differences(records: Sequence[CellRecord], cases: Sequence[OperationCas
 
 def _said(found: Difference, count: int, named: Mapping[str, OperationCase]) -> str:
     case = named[found.subject]
-    first = arrays(case)[0]
-    place = f"element {found.index}"
-    if case.elementwise and case.form != "optimizer" and found.index < first.size:
-        place = f"at {first.reshape(-1)[found.index]:.6g}"
-    sides = ", ".join(f"{' and '.join(engines)} {value:.7g}" for engines, value in found.sides)
-    more = f"; and {count - 1} more like it" if count > 1 else ""
-    return (
-        f"{found.subject} {found.dtype}: {found.quantity}, {found.apart} of {found.kept} elements, {place}: {sides} "
-        f"({found.share:.2g} × what rounding may do){more}"
+    by, first = found.moved, arrays(case)[0]
+    place = "in a part that is not kept" if by.index is None else f"element {by.index}"
+    if case.elementwise and case.form != "optimizer" and by.index is not None and by.index < first.size:
+        place = f"at {first.reshape(-1)[by.index]:.6g}"
+    where = "shape" if by.reshaped else f"{by.outside} of {by.kept} elements, {place}"
+    sides = ", ".join(
+        f"{' and '.join(names)} {seen}".rstrip() for names, seen in zip(found.sides, found.seen, strict=True)
     )
+    size = "" if by.reshaped else f" ({found.share:.2g} × what rounding may do)"
+    more = f"; and {count - 1} more like it" if count > 1 else ""
+    return f"{found.subject} {found.dtype}: {found.quantity}, {where}: {sides}{size}{more}"

@@ -24,8 +24,8 @@ class Moved:
     block with a changed element. `index` is the kept element that changed most in that step, with its two values;
     `share` that change as a share of what rounding may do (None where that is not known), and `ulp` the largest change
     there in units in the last place of the larger of two values. Where elements that are not kept changed more, `share`
-    is at most theirs, and there is no `index`. `changed` of `kept` kept elements changed, and `blocks` of the blocks
-    of a larger array.
+    is at most theirs, and there is no `index`. `changed` of `kept` kept elements changed, `outside` of them in that
+    step by more than rounding may do, and `blocks` of the blocks of a larger array.
     """
 
     first: int
@@ -41,6 +41,7 @@ class Moved:
     beyond: bool = False
     """Whether some element, kept or not, changed by more than rounding may do."""
     reshaped: bool = False
+    outside: int = 0
 
 
 def moved(old: Entry, new: Entry, allowed: Array, steps: Array | None = None, fine: Array | None = None) -> Moved:
@@ -77,7 +78,8 @@ def moved(old: Entry, new: Entry, allowed: Array, steps: Array | None = None, fi
                 share = np.where(_may_overflow(fine[at], a, b, old.dtype), 0.0, share)
     most = int(np.argmax(_numbers(ulp if share is None else share)))
     largest = None if share is None else float(_numbers(share)[most])
-    about = replace(about, ulp=float(_numbers(ulp).max()))
+    outside = 0 if share is None else int((_numbers(share) > 1.0).sum())
+    about = replace(about, ulp=float(_numbers(ulp).max()), outside=outside)
     if largest is not None and largest < (hidden or 0.0):
         return about
     place: dict[str, Any] = {"index": int(indices[at[most]]), "old": float(a[most]), "new": float(b[most])}
