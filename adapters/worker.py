@@ -15,11 +15,12 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache, partial
+from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
 from operator import attrgetter
 from pathlib import Path
 from queue import SimpleQueue
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import BinaryIO, TypeAlias
 
 import numpy as np
@@ -51,6 +52,13 @@ def _run_function(function: Callable[..., dict[str, object]], task: Task) -> Ite
     return run_function(task, function)
 
 
+class _FromSource(SourceFileLoader):
+    """Load a user's file as it is now: Python takes its own cache for it where length and second are the same."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
 def _module(engine: Engine) -> ModuleType:
     if engine.broken:
         raise ImportError(engine.broken)
@@ -59,7 +67,7 @@ def _module(engine: Engine) -> ModuleType:
     file = Path(engine.module)
     # Its neighbours can be imported, but last: a file called torch.py must not hide the framework.
     sys.path.append(str(file.parent))
-    spec = spec_from_file_location(file.stem, file)
+    spec = spec_from_file_location(file.stem, file, loader=_FromSource(file.stem, str(file)))
     if spec is None or spec.loader is None:
         raise ImportError(f"cannot import {file}")
     module = module_from_spec(spec)

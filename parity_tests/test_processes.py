@@ -224,6 +224,20 @@ def test_a_warm_process_serves_the_next_run(engine_file: Path) -> None:
     assert len(pids) == 1
 
 
+def test_a_file_is_read_as_it_is_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    file, said = tmp_path / "engines.py", []
+    for word in ("first", "other"):
+        file.write_text(f"def speaks(p):\n    raise ValueError({word!r})\n")
+        # An edit within the same second, of the same length.
+        os.utime(file, (1e9, 1e9))
+        got = Collected()
+        with Pool() as pool:
+            pool.run([Task(problem(), f"{file}:speaks")], got)
+        said.append(got.ended["speaks", "p"].message)
+    assert said == ["ValueError: first", "ValueError: other"]
+
+
 AWKWARD: tuple[Array, ...] = (
     np.array([0x7FF8DEADBEEF0001, 0xFFF0000000000000, 0x8000000000000000, 1], np.uint64).view(np.float64),
     np.array([[0x7FC01234, 0x80000001, 0x00000001, 0x80000000]], np.uint32).view(np.float32),
