@@ -19,7 +19,7 @@ AnyTask: TypeAlias = Task | OperationTask
 Consume: TypeAlias = Callable[[Any, Any], object]
 
 LONGEST_FIRST = ("jax", "tensorflow", "keras:jax", "torch")
-"""The order in which families start; others come after these, and NumPy last."""
+"""The order in which families start, after those with an engine that compiles slowly; then others, and NumPy last."""
 
 READ_AHEAD = 2
 """How many items of a family wait to be consumed at most, so that memory stays bounded by as many chunks."""
@@ -78,7 +78,7 @@ class Pool:
             try:
                 served = [
                     threads.submit(self._serve, family, families[family], consume)
-                    for family in sorted(families, key=_start_order)
+                    for family in sorted(families, key=lambda family: _start_order(family, families[family]))
                 ]
                 for future in as_completed(served):
                     future.result()
@@ -136,7 +136,8 @@ class Pool:
                 worker.stop()
 
 
-def _start_order(family: str) -> tuple[int, str]:
+def _start_order(family: str, tasks: Iterable[AnyTask]) -> tuple[bool, int, str]:
+    quick = not any(find(engine).slow for engine in {task.engine for task in tasks})
     if family == "numpy":
-        return len(LONGEST_FIRST) + 1, family
-    return (LONGEST_FIRST.index(family) if family in LONGEST_FIRST else len(LONGEST_FIRST)), family
+        return quick, len(LONGEST_FIRST) + 1, family
+    return quick, (LONGEST_FIRST.index(family) if family in LONGEST_FIRST else len(LONGEST_FIRST)), family

@@ -25,11 +25,17 @@ ONE = arb(1)
 def balls(x: Array) -> Array:
     """Return `x` as exact balls; a long double is the exact sum of two doubles."""
     high = x.astype(np.float64)
-    low = np.where(np.isfinite(high), x - np.where(np.isfinite(high), high, 0.0), 0.0)
-    out = np.empty(x.shape, dtype=object)
-    for i in np.ndindex(x.shape):
-        out[i] = arb(float(high[i])) + arb(float(low[i]))
+    out = _exact(high)
+    if x.dtype == np.longdouble:
+        finite = np.isfinite(high)
+        out = out + _exact(np.where(finite, x - np.where(finite, high, 0.0), 0.0).astype(np.float64))
     return out
+
+
+def _exact(x: Array) -> Array:
+    out = np.empty(x.size, dtype=object)
+    out[:] = [arb(value) for value in x.ravel().tolist()]
+    return out.reshape(x.shape)
 
 
 def each(f: Callable[[Any], Any], x: Array) -> Array:
@@ -208,9 +214,8 @@ class EndToEnd:
 
 def beyond(mid: Array, exact: Array, rad: Array, judged: Array, share: float) -> Iterator[tuple[Any, float]]:
     """Yield the index and |mid − exact|/rad where it may exceed `share`, among the `judged` elements."""
-    middle = balls(mid)
-    for index in np.argwhere(judged):
-        i = tuple(index)
-        error = abs(middle[i] - exact[i])
-        if not error <= arb(float(rad[i])) * share:
-            yield i, float(error.mid()) / float(rad[i]) if rad[i] > 0 else np.inf
+    found = zip(np.argwhere(judged), balls(mid[judged]), exact[judged], rad[judged].tolist(), strict=True)
+    for index, middle, true, allowed in found:
+        error = abs(middle - true)
+        if not error <= arb(allowed) * share:
+            yield tuple(index), float(error.mid()) / allowed if allowed > 0 else np.inf

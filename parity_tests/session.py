@@ -7,7 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
+import pytest
+
 from gradparity.adapters import registry
+from gradparity.adapters.pool import Pool
 from gradparity.reference.problem import DTYPES
 from gradparity.reports.cell import Cell
 from gradparity.reports.plan import Plan, plan
@@ -51,13 +54,13 @@ def select(scenarios: list[str], engines: list[str], full: bool) -> Selection:
 
 
 class Cells:
-    """The finished cells, by key."""
+    """The finished cells, by key. The processes that they ran on stay, for other tests, until `pool` is closed."""
 
     def __init__(self, chosen: Plan, needed: Iterable[Key], timeout: float) -> None:
+        self.pool = Pool(timeout=timeout)
         wanted = set(needed)
         cells = tuple(c for c in chosen.cells if Key(c[0].scenario.name, c[0].problem.dtype, c[1]) in wanted)
         self._plan = replace(chosen, cells=cells)
-        self._timeout = timeout
         self._done: dict[Key, Cell] = {}
         self._error: BaseException | None = None
         self._changed = threading.Condition()
@@ -66,11 +69,20 @@ class Cells:
 
     def _run(self) -> None:
         try:
-            execute(self._plan, self._add, timeout=self._timeout)
+            execute(self._plan, self._add, pool=self.pool)
         except BaseException as error:  # noqa: BLE001 - it is raised again in the test that waits
             self._error = error
         with self._changed:
             self._changed.notify_all()
+
+    def wait(self) -> None:
+        """Wait until no cell is running any more."""
+        self._thread.join()
+
+    def close(self) -> None:
+        """End the processes."""
+        with self.pool:
+            pass
 
     def _add(self, cell: Cell) -> None:
         with self._changed:
@@ -86,3 +98,6 @@ class Cells:
         if self._error is not None:
             raise self._error
         raise RuntimeError(f"the run ended without {key}")
+
+
+CELLS = pytest.StashKey[Cells]()

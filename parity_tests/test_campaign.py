@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from gradparity.adapters import registry
 from gradparity.adapters.function_engine import StepProblem
-from gradparity.adapters.pool import PoolClosedError
+from gradparity.adapters.pool import Pool, PoolClosedError
 from gradparity.parity_tests.strategies import scenarios
 from gradparity.reference.activations import ACTIVATIONS
 from gradparity.reference.data import Inline
@@ -35,7 +35,8 @@ from gradparity.reports.campaign_summary import summary
 from gradparity.reports.campaign_values import VALUES
 from gradparity.reports.cell import FAILING, Cell
 from gradparity.reports.cli import cli
-from gradparity.reports.verify import verify
+from gradparity.reports.plan import plan
+from gradparity.reports.verify import execute, verify
 
 COUNT = 96
 
@@ -284,8 +285,8 @@ def test_new_processes_on_the_way_change_nothing(tmp_path: Path, monkeypatch: py
 KERAS = ("keras:torch", "keras:tensorflow", "keras:jax")
 
 
-@pytest.fixture(scope="module")
-def repeated() -> dict[str, list[Cell]]:
+@pytest.fixture(scope="session")
+def repeated(warm: Pool) -> dict[str, list[Cell]]:
     """By engine, the cells of one scenario on a new model, of another network, of two more of the first one on a model
     that is new and then kept, and of the first scenario again."""
     engines = [engine for engine in KERAS if registry.find(engine).installed]
@@ -297,10 +298,9 @@ def repeated() -> dict[str, list[Cell]]:
     other = drawn(5, group + TOGETHER).scenario
     assert (len(first.layers), first.steps) == (2, 2)
     # They run in the order of their names.
-    cells = verify(
-        [replace(third, name="anew"), replace(other, name="another"), first, second, third],
-        engines,
-    ).cells
+    scenarios = [replace(third, name="anew"), replace(other, name="another"), first, second, third]
+    cells: list[Cell] = []
+    execute(plan(scenarios, engines), cells.append, pool=warm)
     return {engine: [cell for cell in cells if cell.engine == engine] for engine in engines}
 
 

@@ -325,7 +325,7 @@ def test_torch_compile_can_trace_what_calls_a_function() -> None:
 
 
 def test_a_worker_answers_and_what_is_not_there_is_unsupported(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    warm: Pool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("torch")
     file = tmp_path / "mine.toml"
@@ -337,9 +337,8 @@ def test_a_worker_answers_and_what_is_not_there_is_unsupported(
     records: list[CellRecord] = []
     seen: dict[Any, Mapping[Any, str]] = {}
     run = OperationRun(jobs(load(file), ["torch"]))
-    with Pool(jobs=1) as pool:
-        run.run(pool, records.append)
-        run.digests(pool, lambda key, digests: seen.update({key: digests}))
+    run.run(warm, records.append)
+    run.digests(warm, lambda key, digests: seen.update({key: digests}))
     verdicts = {(r.subject, r.dtype): r.verdict for r in records}
     assert len(records) == 8
     for dtype in ("float32", "float64"):
@@ -359,7 +358,7 @@ def test_a_worker_answers_and_what_is_not_there_is_unsupported(
     assert said.count("wherever") == 2
 
 
-def test_no_gradient_comes_from_what_a_layer_keeps_for_later(tmp_path: Path) -> None:
+def test_no_gradient_comes_from_what_a_layer_keeps_for_later(warm: Pool, tmp_path: Path) -> None:
     if not registry.find("keras:torch").installed:
         pytest.skip(registry.find("keras:torch").install)
     file = tmp_path / "mine.toml"
@@ -368,8 +367,7 @@ def test_no_gradient_comes_from_what_a_layer_keeps_for_later(tmp_path: Path) -> 
         'keywords = [{momentum = 0.5}, {momentum = 0.9}]\ninputs = ["plain"]\nshapes = {rows = [9, 4]}\n'
     )
     records: list[CellRecord] = []
-    with Pool(jobs=1) as pool:
-        OperationRun(jobs(load(file), ["keras:torch"]), ("float32",)).run(pool, records.append)
+    OperationRun(jobs(load(file), ["keras:torch"]), ("float32",)).run(warm, records.append)
     one_half, other = ({e.quantity: e.digest for e in r.entries} for r in records)
     assert one_half.keys() == {"value", "value1", "value2", "d0", "d1", "d2"}
     # The momentum is that of the averages, and of nothing else in training.

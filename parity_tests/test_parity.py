@@ -8,14 +8,13 @@ import pytest
 
 from gradparity.parity_tests.baseline import fail, fail_ended
 from gradparity.parity_tests.plugin import NOTES, START
-from gradparity.parity_tests.session import Cells, Key, Selection, select
+from gradparity.parity_tests.session import CELLS, Cells, Key, Selection, select
 from gradparity.reference.errors import InputError
 from gradparity.reference.verdict import Finding, Verdict
 from gradparity.reports.cell import FAILING, Cell
 from gradparity.reports.story import cell_lines
 
 SELECTION = pytest.StashKey[Selection]()
-CELLS = pytest.StashKey[Cells]()
 
 
 def _selection(config: pytest.Config) -> Selection:
@@ -47,7 +46,8 @@ def _start(session: pytest.Session) -> None:
     needed = [cast("Key", item.callspec.params["key"]) for item in items if "key" in item.fixturenames]
     if needed:
         plan, timeout = _selection(session.config).plan, session.config.getoption("--parity-timeout")
-        session.config.stash[CELLS] = Cells(plan, needed, timeout)
+        session.config.stash[CELLS] = cells = Cells(plan, needed, timeout)
+        session.config.add_cleanup(cells.close)
 
 
 @pytest.fixture

@@ -198,19 +198,28 @@ def test_a_missing_import_is_a_crash_that_names_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_an_exception_of_the_consumer_ends_everything_and_reaches_the_caller(
-    engine_file: Path, error: type[BaseException]
+    engine_file: Path, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def consume(task: Task, item: Item) -> None:
         raise error("enough")
 
-    threads = threading.active_count()
+    # The parity tests have threads of their own meanwhile.
+    started, start = {threading.current_thread()}, threading.Thread.start
+
+    def seen(thread: threading.Thread) -> None:
+        if threading.current_thread() in started:
+            started.add(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", seen)
     tasks = [Task(problem(name="slow"), f"{engine_file}:hangs"), Task(problem(), f"{engine_file}:good")]
     with Pool(jobs=2) as pool:
         with pytest.raises(error, match="enough"):
             pool.run(tasks, consume)
         processes = [worker.process for worker in pool._workers.values()]
     assert all(process.returncode is not None for process in processes)
-    assert threading.active_count() == threads
+    assert [thread for thread in started if thread.is_alive()] == [threading.current_thread()]
+    assert len(started) > 3
 
 
 def test_a_warm_process_serves_the_next_run(engine_file: Path) -> None:
