@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import platform
 import re
+from email.parser import HeaderParser
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,12 @@ def distributions() -> dict[str, str]:
     """
     there: dict[str, str] = {}
     for found in metadata.distributions():
+        text = found.read_text("METADATA") or found.read_text("PKG-INFO") or found.read_text("") or ""
+        # `found.name` and `found.version` would each parse the description below these headers, which is long.
+        headers = HeaderParser().parsestr(text.partition("\n\n")[0])
         # A folder of metadata that was half removed has no name.
-        if name := found.name:
-            there.setdefault(normalized(name), found.version)
+        if name := headers["Name"]:
+            there.setdefault(normalized(name), headers["Version"])
     return dict(sorted(there.items()))
 
 
