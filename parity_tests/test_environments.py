@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+pytest.importorskip("platformdirs", reason="uv builds the environments: pip install 'gradparity[upgrade]'")
+
 from gradparity.adapters import process
 from gradparity.adapters.facts import facts
 from gradparity.adapters.process import elsewhere

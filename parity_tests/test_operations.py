@@ -249,6 +249,7 @@ def test_select_matches_parts_patterns_and_says_what_is_near() -> None:
         select(["sofmax_of_nothing"])
 
 
+@pytest.mark.skipif(not registry.find("jax").installed, reason=registry.find("jax").install)
 def test_slow_engines_take_part_where_they_are_asked_for() -> None:
     cases = select(["jax.numpy.tanh() flat[203]", "jax.nn.relu() flat[203]"])
     usual = {(c.call, engine) for c, engine in jobs(cases, there=lambda _: True)}
