@@ -62,6 +62,7 @@ def run_function(task: Task, function: Function) -> Iterator[Item]:
             changed = _changed(handed, _step_problem(problem, weights, number))
             faults.update({f"the engine changed its input {name}": None for name in changed})
             yield Step(
+                m=handed.m,
                 weights=weights,
                 plain={name: a for name, a in trace.items() if name in plain},
                 probed={name: a for name, a in trace.items() if not name.endswith("_next")},

@@ -25,17 +25,18 @@ CHUNK_BYTES = 64 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step's arrays in textbook orientation; see `Chunk`, which stacks them."""
+    """One step's arrays in textbook orientation, of a batch of `m` samples; see `Chunk`, which stacks them."""
 
+    m: int
     weights: Mapping[str, Array]
     plain: Mapping[str, Array]
     probed: Mapping[str, Array]
 
     @property
     def layout(self) -> tuple[Any, ...]:
-        """Return names, dtypes and shapes: steps that agree in them can be stacked."""
+        """Return batch size, names, dtypes and shapes: steps that agree in them can be stacked."""
         parts = (self.weights, self.plain, self.probed)
-        return tuple(tuple((name, a.dtype, a.shape) for name, a in part.items()) for part in parts)
+        return self.m, *(tuple((name, a.dtype, a.shape) for name, a in part.items()) for part in parts)
 
     @property
     def nbytes(self) -> int:
@@ -125,7 +126,7 @@ def run(adapter: Adapter, problem: Problem) -> Iterator[Item]:
                     raise RuntimeError(f"the plain program made {number} of {len(given.batches)} updates")
                 after = _copied(update.weights)
                 probed = probe(weights, X, Y)
-            yield _step(weights, update, after, probed, adapter.kernel)
+            yield _step(len(X), weights, update, after, probed, adapter.kernel)
             weights = after
 
     yield from stack(steps())
@@ -203,11 +204,12 @@ def _named(pairs: Pairs, kernel: str, W: str, b: str) -> dict[str, Array]:
 
 
 def _step(
-    weights: Pairs, update: Update, after: Pairs, probed: Mapping[str, Any], kernel: Literal["in,out", "out,in"]
+    m: int, weights: Pairs, update: Update, after: Pairs, probed: Mapping[str, Any], kernel: Literal["in,out", "out,in"]
 ) -> Step:
     plain = {"loss": _textbook("loss", update.loss, kernel)}
     plain |= _named(update.gradients, kernel, "dW{}", "db{}") | _named(after, kernel, "W{}_next", "b{}_next")
     return Step(
+        m=m,
         weights=_named(weights, kernel, "W{}", "b{}"),
         plain=plain,
         probed={name: _textbook(name, a, kernel) for name, a in probed.items()},

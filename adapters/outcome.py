@@ -34,8 +34,8 @@ class Chunk:
     `first_step` counts from 0. Textbook orientation: columns are samples, ``W (n_l, n_{l-1})``, ``b (n_l, 1)``,
     loss ``(1, 1)``. `plain` holds ``loss dW1 db1 W1_next b1_next …``; `probed` holds ``Z1 A1 … loss dA2 delta2 …``;
     `weights` holds ``W1 b1 W2 b2 …`` as they were before each step. The run loop asserts nothing about shapes or
-    dtypes of what an engine returns: the judge does. A step whose names, shapes or dtypes differ from those of the
-    step before it begins a chunk of its own, so stacking changes nothing.
+    dtypes of what an engine returns: the judge does. A step whose batch size, names, shapes or dtypes differ from
+    those of the step before it begins a chunk of its own, so stacking changes nothing.
     """
 
     first_step: int

@@ -145,6 +145,24 @@ def test_the_table_in_working_precision_is_within_its_own_bounds(d: Drawn) -> No
     assert cell.verdict in (Verdict.WITHIN, Verdict.SUSPECT), cell.first_wrong
 
 
+@pytest.mark.parametrize("given", ["Z1", "loss", "dA2", "delta1", "dW", "d"])
+def test_any_part_of_a_trace_is_judged_over_batches_of_different_sizes(given: str) -> None:
+    def part(p: StepProblem) -> dict[str, Any]:
+        going_on = {f"{name}_next" for name in ("W1", "b1", "W2", "b2")}
+        return {name: a for name, a in correct(p).items() if name.startswith(given) or name in going_on}
+
+    def doubled(p: StepProblem) -> dict[str, Any]:
+        trace = part(p)
+        return trace | {name: 2 * a for name, a in trace.items() if p.m == 1 and not name.endswith("_next")}
+
+    data = Inline(((1.0,), (2.0,), (3.0,)), ((0.5,), (0.25,), (1.0,)))
+    layers = [Layer(2, "tanh"), Layer(1, "linear")]
+    scenario = Scenario("uneven", layers, Loss("squared_error"), data, batch_size=2, epochs=2)
+    right, wrong = verify([scenario], [part]).cells, verify([scenario], [doubled]).cells
+    assert {cell.verdict for cell in right} == {Verdict.WITHIN}
+    assert {cell.first_wrong.first_wrong_step for cell in wrong if cell.first_wrong} == {2}
+
+
 def test_no_false_alarm(tmp_path: Path) -> None:
     """Scenarios of many shapes with a seed that nothing was tuned to."""
     engines = ["numpy"] + ["torch"] * registry.find("torch").installed

@@ -299,7 +299,7 @@ def test_a_truncated_stream_raises_wherever_it_ends() -> None:
 
 def test_steps_are_stacked_unless_their_layout_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     def step(a: Array) -> Step:
-        return Step({}, {"dW1": a}, {})
+        return Step(1, {}, {"dW1": a}, {})
 
     wide, narrow = np.zeros((2, 2)), np.zeros((2, 2), np.float32)
     chunks = list(stack(step(a) for a in (wide, wide, narrow, wide)))
