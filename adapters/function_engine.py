@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from gradparity.adapters.loop import Item, Step, Stopwatch, contained, stack
+from gradparity.adapters.loop import Item, Step, Stopwatch, contained, numbers, stack
 from gradparity.adapters.outcome import Ended, Status, Task
 from gradparity.reference.errors import nearest
 from gradparity.reference.problem import Array, Layer, Loss, Problem, sha256
@@ -139,10 +139,7 @@ def _trace(returned: object, known: tuple[str, ...], dtype: str) -> dict[str, Ar
 
 
 def _array(name: str, value: Any, dtype: str) -> Array:
-    # As everywhere in NumPy 2, a bare Python number takes the dtype of its surroundings.
-    a = np.array(value, dtype=None if hasattr(value, "dtype") else dtype, order="C")
-    if a.dtype.hasobject:
-        raise TypeError(f"{name} came back as {type(value).__name__}, which holds no numbers")
+    a = numbers(name, value, dtype)
     is_bias = name.lstrip("d").startswith("b")
     return a.reshape(-1, 1) if a.ndim == 0 or (a.ndim == 1 and is_bias) else a
 

@@ -112,6 +112,7 @@ def run(adapter: Adapter, problem: Problem) -> Iterator[Item]:
     Yields chunks in the order of steps, then one `Ended`; an exception of the engine ends it as crashed.
     """
     clock, given = Stopwatch(), _Given(problem, adapter.kernel)
+    textbook = _Textbook(adapter.kernel, problem.dtype)
     with clock:
         program = adapter.plain(network_of(problem), given.weights)
         initial = _copied(program.weights())
@@ -126,12 +127,12 @@ def run(adapter: Adapter, problem: Problem) -> Iterator[Item]:
                     raise RuntimeError(f"the plain program made {number} of {len(given.batches)} updates")
                 after = _copied(update.weights)
                 probed = probe(weights, X, Y)
-            yield _step(len(X), weights, update, after, probed, adapter.kernel)
+            yield textbook.step(len(X), weights, update, after, probed)
             weights = after
 
     yield from stack(steps())
     faults = tuple(f"the engine changed its input {name}" for name in given.changed(problem))
-    read_back = _named(initial, adapter.kernel, "W{}", "b{}")
+    read_back = textbook.named(initial, "W{}", "b{}")
     yield Ended(
         Status.DONE,
         message="; ".join(faults),
@@ -185,32 +186,42 @@ def _copied(pairs: Pairs) -> list[tuple[Array, Array]]:
     return [(np.array(kernel), np.array(bias)) for kernel, bias in pairs]
 
 
-def _textbook(name: str, value: Any, kernel: str) -> Array:
-    """Return scalars as ``(1, 1)``, vectors as columns, and matrices with samples as columns, a copy."""
-    a = np.array(value)
-    if a.dtype.hasobject:
-        raise TypeError(f"{name} came back as {type(value).__name__}, which holds no numbers")
-    if a.ndim < 2:
-        return a.reshape(-1, 1)
-    return a if kernel == "out,in" and name.lstrip("d").startswith("W") else a.T
+def numbers(name: str, value: Any, dtype: str) -> Array:
+    """Return `value` as a new array; as everywhere in NumPy 2, a bare Python number takes the dtype around it.
+
+    Raises `TypeError` for what holds no real numbers.
+    """
+    a = np.array(value, dtype=None if hasattr(value, "dtype") or value is None else dtype, order="C")
+    if a.dtype.kind in "OSUMmc":
+        raise TypeError(f"{name} came back as {type(value).__name__} ({a.dtype}), which holds no real numbers")
+    return a
 
 
-def _named(pairs: Pairs, kernel: str, W: str, b: str) -> dict[str, Array]:
-    return {
-        template.format(l): _textbook(template, a, kernel)
-        for l, pair in enumerate(pairs, 1)
-        for template, a in zip((W, b), pair, strict=True)
-    }
+@dataclass(frozen=True, slots=True)
+class _Textbook:
+    """Brings what an engine with this orientation of kernels gives into the textbook's."""
 
+    kernel: Literal["in,out", "out,in"]
+    dtype: str
 
-def _step(
-    m: int, weights: Pairs, update: Update, after: Pairs, probed: Mapping[str, Any], kernel: Literal["in,out", "out,in"]
-) -> Step:
-    plain = {"loss": _textbook("loss", update.loss, kernel)}
-    plain |= _named(update.gradients, kernel, "dW{}", "db{}") | _named(after, kernel, "W{}_next", "b{}_next")
-    return Step(
-        m=m,
-        weights=_named(weights, kernel, "W{}", "b{}"),
-        plain=plain,
-        probed={name: _textbook(name, a, kernel) for name, a in probed.items()},
-    )
+    def array(self, name: str, value: Any) -> Array:
+        """Return scalars as ``(1, 1)``, vectors as columns, and matrices with samples as columns, a copy."""
+        a = numbers(name, value, self.dtype)
+        if a.ndim < 2:
+            return a.reshape(-1, 1)
+        return a if self.kernel == "out,in" and name.lstrip("d").startswith("W") else a.T
+
+    def named(self, pairs: Pairs, W: str, b: str) -> dict[str, Array]:
+        """Return kernels and biases by name; `W` and `b` take the number of the layer."""
+        return {
+            template.format(l): self.array(template, a)
+            for l, pair in enumerate(pairs, 1)
+            for template, a in zip((W, b), pair, strict=True)
+        }
+
+    def step(self, m: int, weights: Pairs, update: Update, after: Pairs, probed: Mapping[str, Any]) -> Step:
+        """Return a step of a batch of `m` samples."""
+        plain = {"loss": self.array("loss", update.loss)}
+        plain |= self.named(update.gradients, "dW{}", "db{}") | self.named(after, "W{}_next", "b{}_next")
+        seen = {name: self.array(name, a) for name, a in probed.items()}
+        return Step(m, weights=self.named(weights, "W{}", "b{}"), plain=plain, probed=seen)

@@ -41,6 +41,8 @@ def runner(name: str) -> Runner:
     """Load the engine called `name`, once in the life of the process, and return what runs a task on it."""
     engine = find(name)
     thing = attrgetter(engine.attribute)(_module(engine))
+    if not callable(thing):
+        raise TypeError(f"{engine.attribute} is a {type(thing).__name__}, not a function")
     # An adapter is told from a function engine by what it asks for, so that neither is called to find out.
     if "variant" not in inspect.signature(thing).parameters:
         return partial(_run_function, thing)

@@ -266,8 +266,8 @@ def test_the_rows(results: Results) -> None:
         ([CELLS[0], CELLS[5]], False, 3, Verdict.CRASHED),
         ([CELLS[0], CELLS[6]], False, 3, Verdict.TIMED_OUT),
         ([CELLS[1], CELLS[5]], False, 1, Verdict.WRONG),
-        ([CELLS[7]], False, 0, Verdict.NOT_GIVEN),
-        ([], False, 0, Verdict.NOT_GIVEN),
+        ([CELLS[7]], False, 3, Verdict.NOT_GIVEN),
+        ([], False, 3, Verdict.NOT_GIVEN),
     ],
 )
 def test_exit_code_and_verdict(cells: list[Cell], strict: bool, code: int, verdict: Verdict) -> None:

@@ -12,5 +12,7 @@ class InputError(ValueError):
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return ``" (did you mean 'X'?)"`` for the known word nearest to `word`, or an empty string."""
-    match = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    words = list(known)
+    match = [w for w in words if w.casefold() == word.casefold()][:1]
+    match = match or difflib.get_close_matches(word, words, n=1, cutoff=0.5)
     return f" (did you mean '{match[0]}'?)" if match else ""

@@ -13,6 +13,7 @@ text is kept, since ``0.10`` promises more than ``0.1``.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class Expected:
             finite = Decimal(self.printed).is_finite()
         except (InvalidOperation, TypeError, ValueError):
             finite = False
-        if not finite:
+        if not finite or math.isinf(self.value):
             raise InputError(f"expected.{self.quantity}: {self.printed!r} is not a number; give it as printed")
 
     @property
@@ -87,6 +88,8 @@ def _entries(value: Any, key: str, start: tuple[int, int], single: bool) -> Iter
     if not isinstance(value, list) or single:
         yield start, _text(value, key)
         return
+    if not value or [] in value:
+        raise InputError(f"expected.{key}: {short(value)} holds no figure; give one, or leave the key out")
     for i, row in enumerate(value):
         for j, entry in enumerate(row if isinstance(row, list) else [row]):
             yield (i, j), _text(entry, key)

@@ -85,7 +85,10 @@ def another_rate(case: Case) -> Iterator[Variant]:
     """Yield the update with the learning rate that fits best."""
     if case.kind.endswith("_next"):
         for rate in of_values.fitted_rates(case):
-            words = f"was updated with a learning rate of {rate:.6g}; the scenario's is {case.problem.learning_rate!r}"
+            own = case.problem.learning_rate
+            shown = f"{rate:.6g}" if float(f"{rate:.6g}") != own else f"{rate:.12g}"
+            in_float32 = ", which float32 makes of it" if shown == f"{float(np.float32(own)):.12g}" else ""
+            words = f"was updated with a learning rate of {shown}{in_float32}; the scenario's is {own!r}"
             yield _with_rate(case, rate, words)
 
 

@@ -60,7 +60,7 @@ def parse(text: str) -> dict[str, Any]:
 def read(path: Path) -> dict[str, Any]:
     """Read the TOML file at `path`; see `parse`."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise InputError(f"cannot be read ({error}); give a TOML file in UTF-8") from error
     return parse(text)

@@ -118,7 +118,8 @@ def write_to(file: Path | None, text: str) -> None:
 def cli() -> None:
     """Are the gradients that your deep-learning framework computes right?
 
-    Exit codes: 0 nothing wrong, 1 something wrong, 2 bad input, 3 incomplete (a crash, a timeout), 130 Ctrl-C.
+    Exit codes: 0 nothing wrong, 1 something wrong, 2 bad input, 3 incomplete (a crash, a timeout, or
+    nothing that could be judged), 130 Ctrl-C.
     """
 
 

@@ -174,8 +174,10 @@ class Results:
 
     @property
     def exit_code(self) -> int:
-        """Return 1 if something is wrong, else 3 if something crashed, timed out or is missing, else 0."""
-        return 1 if self.failed else 3 if self.unfinished or self.lost else 0
+        """Return 1 if something is wrong, else 3 if something crashed, timed out, is missing, or nothing was judged."""
+        if self.failed:
+            return 1
+        return 3 if self.unfinished or self.lost or self.verdict is Verdict.NOT_GIVEN else 0
 
     def scenario(self, name: str) -> Scenario:
         """Return the scenario called `name` as it was run. Raises `InputError` for one that is not in the results."""

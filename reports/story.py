@@ -42,12 +42,25 @@ def headline(results: Results) -> str:
         return f"Incomplete: {', '.join(parts) or 'part of the results is lost'}; {rest}."
     if not judged:
         return "Nothing was judged."
-    scope = f"{plural(len(judged), 'cell')}, {plural(len(results.scenario_names), 'scenario')}"
-    exceptions = [
-        f"{n} {v}" for v, n in results.counts().items() if v in (Verdict.KNOWN, Verdict.DECLARED, Verdict.SUSPECT)
-    ]
+    scope = [(len(judged), "cell"), (len({c.scenario for c in judged}), "scenario")]
+    scope += [(len({c.engine for c in judged}), "engine")]
+    shown = (Verdict.KNOWN, Verdict.DECLARED, Verdict.SUSPECT, Verdict.NOT_GIVEN)
+    exceptions = [f"{n} {v}" for v, n in results.counts().items() if v in shown]
+    some = sum(not _gives_every_gradient(cell) for cell in judged)
+    exceptions += [f"{some} without every gradient"] if some else []
     but = f" ({', '.join(exceptions)}: see below)" if exceptions else ""
-    return f"Right: {scope}, {plural(len(results.engine_names), 'engine')}, every gradient within its bound{but}."
+    what = "all that was given" if some else "every gradient"
+    figures = sum(f.verdict is Verdict.WITHIN for cell in judged for f in cell.figures)
+    met = f"; {plural(figures, 'printed figure')} met" if figures else ""
+    return f"Right: {', '.join(plural(n, noun) for n, noun in scope)}, {what} within its bound{met}{but}."
+
+
+def _gives_every_gradient(cell: Cell) -> bool:
+    given: dict[str, bool] = {}
+    for f in cell.findings:
+        if f.quantity.startswith(("dW", "db")):
+            given[f.quantity] = given.get(f.quantity, False) or f.verdict is not Verdict.NOT_GIVEN
+    return bool(given) and all(given.values())
 
 
 def counts(results: Results) -> str:
@@ -110,7 +123,9 @@ def explain_finding(finding: Finding, dtype: str, is_first: bool = True) -> Iter
     yield str(finding.verdict), f"{first}{finding.quantity} of the {finding.program} program{basis}"
     yield "formula", f"{finding.quantity} = {finding.formula}"
     if named := cause(finding):
-        yield "cause", named
+        step = finding.first_wrong_step
+        elsewhere = step and finding.worst and finding.worst.step != step
+        yield "cause", f"in step {step}, {named}" if elsewhere else named
     if finding.worst is not None:
         yield "worst", worst(finding.quantity, finding.worst, dtype)
         yield "error", error(finding)
@@ -157,7 +172,7 @@ def error(finding: Finding) -> str:
         return "none: the value is exact"
     if math.isinf(found.error):
         return "of another kind (finite, infinite or NaN) than the exact value: no rounding does that"
-    ratio = f"{found.ratio:.3g} × the bound {found.bound:.2g}" if found.bound > 0 else "where only 0 is right"
+    ratio = f"{found.ratio:.3g} × the bound {found.bound:.2g}" if found.bound > 0 else "where none is allowed"
     # The last place of 0 is that of the smallest subnormal, and says nothing.
     ulp = f", {found.ulp:.3g} ULP" if math.isfinite(found.ulp) and found.exact else ""
     sigmas = f", {finding.sigmas:.1f} σ" if finding.verdict is Verdict.SUSPECT else ""

@@ -95,7 +95,7 @@ def heat_table(results: Results, screen: Screen) -> Iterator[Text]:
             yield line
     present = {square.verdict for square in squares.values()}
     symbols = [f"{symbol} {verdict}" for verdict, symbol in SYMBOLS.items() if verdict in present]
-    legend = screen.text("; ".join([f".34: {heat.SCALE}", *symbols]), "dim")
+    legend = screen.text("; ".join([f"numbers: {heat.SCALE}", *symbols]), "dim")
     yield from legend.wrap(screen.console, screen.console.width)
 
 
