@@ -139,7 +139,7 @@ def _trace(returned: object, known: tuple[str, ...], dtype: str) -> dict[str, Ar
 
 
 def _array(name: str, value: Any, dtype: str) -> Array:
-    a = numbers(name, value, dtype)
+    a = np.asarray(numbers(name, value, dtype), order="C")
     is_bias = name.lstrip("d").startswith("b")
     return a.reshape(-1, 1) if a.ndim == 0 or (a.ndim == 1 and is_bias) else a
 

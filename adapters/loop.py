@@ -191,7 +191,7 @@ def numbers(name: str, value: Any, dtype: str) -> Array:
 
     Raises `TypeError` for what holds no real numbers.
     """
-    a = np.array(value, dtype=None if hasattr(value, "dtype") or value is None else dtype, order="C")
+    a = np.array(value, dtype=None if hasattr(value, "dtype") or value is None else dtype)
     if a.dtype.kind in "OSUMmc":
         raise TypeError(f"{name} came back as {type(value).__name__} ({a.dtype}), which holds no real numbers")
     return a

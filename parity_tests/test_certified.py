@@ -138,10 +138,12 @@ def test_end_to_end(depth: int, dtype: str) -> None:
             evaluation = reference(case)
             found = [(row.name, evaluation.ball(row.name)) for row in problem_rows(case)]
         for name, ball in found:
-            judged += int(np.isfinite(np.broadcast_to(ball.rad, ball.mid.shape)).sum())
-            assert_fine(f"{loss} {hidden} {name}", ball, oracle(name))
+            # Where a singularity is within reach, the ball is what engines can have, which the true value may not be.
+            closed = np.broadcast_to(~np.asarray(ball.open), ball.mid.shape)
+            judged += int(np.isfinite(np.broadcast_to(ball.rad, ball.mid.shape)[closed]).sum())
+            assert_fine(f"{loss} {hidden} {name}", ball, oracle(name), closed[0])
             if name in {f"{d}{l}" for d in ("dW", "db") for l in range(1, depth + 1)}:
-                assert_fine(f"{loss} {hidden} ∂loss/∂{name[1:]}", ball, oracle.gradient(name[1:]))
+                assert_fine(f"{loss} {hidden} ∂loss/∂{name[1:]}", ball, oracle.gradient(name[1:]), closed[0])
     assert judged > 1000
 
 

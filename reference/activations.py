@@ -12,7 +12,18 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from gradparity.reference.bounds import SIGMAS, Ball, Error, Rounding, add, is_zero, magnitude, mul, rounded
+from gradparity.reference.bounds import (
+    SIGMAS,
+    Ball,
+    Error,
+    Rounding,
+    add,
+    is_zero,
+    magnitude,
+    mul,
+    overflowing,
+    rounded,
+)
 from gradparity.reference.problem import Array
 from gradparity.reference.softmax import Softmax
 
@@ -92,10 +103,12 @@ class Elementwise:
     def value_bound(self, r: Rounding, z: Ball, a: Array, slope: float) -> Error:
         """Bound ``f(z)``: its own rounding, and the error of z times the largest |f′| near it."""
         if z.exact:
-            return Error(self.rounding(r, z.mid, magnitude(a), slope), None)
+            high = magnitude(a)
+            return Error(_unless_scaled_up(r, slope, high, self.rounding(r, z.mid, high, slope)), None)
         steepest = self.lipschitz(z.mid, z.rad, slope)
         inherited = mul(steepest, z.rad)
-        local = self.rounding(r, z.mid - z.rad, magnitude(a) + inherited, slope)
+        high = magnitude(a) + inherited
+        local = _unless_scaled_up(r, slope, high, self.rounding(r, z.mid - z.rad, high, slope))
         return rounded(r, local, inherited, mul(np.square(steepest), z.var))
 
     def pullback_bound(self, r: Rounding, g: Ball, z: Ball, a: Ball, slope: float) -> Error:
@@ -105,7 +118,13 @@ class Elementwise:
         inherited = add(mul(g.rad, F), mul(high, slack.rad))
         floor = 0.0 if is_zero(slack.own) else r.omega
         local = add(mul(high, add(slack.own, r.flushed(F))), mul(r.flushed(G), F), floor)
+        local = _unless_scaled_up(r, slope, high, local)
         return rounded(r, local, inherited, add(mul(np.square(F), g.var), mul(np.square(G), slack.var)))
+
+
+def _unless_scaled_up(r: Rounding, slope: float, size: Array | float, local: Array | float) -> Array | float:
+    """Return `local`, infinite where a slope above 1 may make a number of this size overflow."""
+    return overflowing(r, np.asarray(abs(slope) * size), np.asarray(local)) if abs(slope) > 1.0 else local
 
 
 def _sigmoid(z: Array, _: float) -> Array:

@@ -52,6 +52,9 @@ class Ball(NamedTuple):
 
     low: Array | float = 0.0
     """What `mid` lacks of a value that is held as a sum of two."""
+    open: Array | bool = False
+    """Where a correct engine may meet a singularity that is within reach: besides the numbers of the ball, infinities
+    and NaN are possible there."""
 
     @property
     def var(self) -> Array | float:
@@ -72,6 +75,11 @@ class Error(NamedTuple):
     rad: Array | float
     var: Array | float | Callable[[], Array] | None
     screen: float = 0.0
+    open: Array | bool = False
+
+    def around(self, mid: Array) -> Ball:
+        """Return the ball with this error."""
+        return Ball(mid, self.rad, self.var, self.screen, open=self.open)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +101,11 @@ class Rounding:
     def omega(self) -> float:
         """Return the floor ω = 4·tiny for results that are subnormal, or flushed to zero."""
         return 4.0 * self.tiny
+
+    @property
+    def least(self) -> float:
+        """Return the smallest number above 0, a subnormal one."""
+        return float(np.finfo(self.dtype).smallest_subnormal)
 
     @property
     def overflow(self) -> float:

@@ -60,6 +60,9 @@ def against(value: Array, ball: Ball) -> Comparison:
         same = (value == ball.mid) | (np.isnan(value) & np.isnan(ball.mid))
         error = np.where(same, 0.0, np.where(np.isfinite(value) & np.isfinite(ball.mid), error, np.inf))
     rad = np.broadcast_to(ball.rad, error.shape)
+    if ball.open is not False:
+        rad = np.where(ball.open & ~np.isfinite(value), np.inf, rad)
+        ball = ball._replace(rad=rad)
     return Comparison(value, ball.mid, error, rad, _ratio(error, rad), deviations(error, ball))
 
 

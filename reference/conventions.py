@@ -154,7 +154,7 @@ def _keras_tensorflow_logits(problem: Problem) -> tuple[Row, ...]:
     if (loss.name, layers[-1].activation) not in (("bce", "softmax"), ("cce", "sigmoid")):
         return ()
     J, inputs = LOSSES[f"{loss.name}_logits"], (f"Z{L}", "Y")
-    delta = replace(cotangent_row(J, layers, loss), name=f"delta{L}", inputs=inputs)
+    delta = replace(cotangent_row(J, layers, loss), name=f"delta{L}", inputs=inputs, alternatives=())
     return replace(loss_row(J, layers, loss), inputs=inputs, alternatives=()), delta
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from gradparity.reference import exact
 from gradparity.reference.bounds import Ball, Rounding, rounding
 from gradparity.reference.formulas import Row, rows_by_name, table
+from gradparity.reference.loss_bounds import inside
 from gradparity.reference.problem import Array, Problem
 
 BLOCK = 2**16
@@ -97,11 +98,13 @@ class Evaluation:
     def evaluate(self, row: Row, **replaced: Ball) -> Ball:
         """Compute `row` from its inputs, of which some may be `replaced`."""
         inputs = [replaced[name] if name in replaced else self.ball(name) for name in row.inputs]
+        if row.singular:
+            inputs = [inside(self.r, x) for x in inputs]
         mids = self._inputs(row, [x.mid for x in inputs])
         mid = row.compute(self.on, *mids)
         if self.r.wide is np.float64:
             inputs = [x._replace(mid=own) for x, own in zip(inputs, mids, strict=True)]
-        rad, var, screen = row.bound(self.r, mid, *inputs)
+        rad, var, screen, open_ = row.bound(self.r, mid, *inputs)
         if not row.products and all(x.exact for x in inputs) and not np.isfinite(np.sum(mid)):
             # A singularity that is met, not merely near: infinity and NaN are judged by their class. Where an input is
             # infinite itself, a bound may say that nothing can be said.
@@ -110,7 +113,10 @@ class Evaluation:
         if any(isinstance(x.rad, np.ndarray) and np.isposinf(x.rad).any() for x in inputs):
             # Where an input may be anything, 0·∞ in the radius means that so may the result.
             rad = np.where(np.isnan(rad), np.inf, rad)
-        return Ball(mid, rad, var, screen)
+        if open_ is not False or any(x.open is not False for x in inputs):
+            open_ = open_ | _reached(row, inputs, mid)
+            open_ = open_ if np.any(open_) else False
+        return Ball(mid, rad, var, screen, open=open_)
 
     def from_given(self, name: str) -> bool:
         """Return whether some formula for `name` has all its inputs given, so that the row is judged on its own."""
@@ -130,7 +136,7 @@ class Evaluation:
         if given and row.products and self.r.dtype == "float64":
             balls = [self.given[i] for i in row.inputs]
             pair = row.compute(ExactPairs(), *(x.mid for x in balls))
-            rad, var, screen = row.bound(self.r, pair, *balls)
+            rad, var, screen, _ = row.bound(self.r, pair, *balls)
             yield slice(None), Ball(pair.hi, rad, var, screen, pair.lo)
             return
         if not row.elementwise or not given:
@@ -149,14 +155,17 @@ class Evaluation:
         row = self.rows[name]
         formulas = (row, *row.alternatives)
         for formula in formulas:
-            yield self.evaluate(formula)
+            ball = self.evaluate(formula)
+            yield ball if formula.inputs == row.inputs else _other_way(ball)
+        if row.fused:
+            yield self.evaluate(row.fused)
         for formula in formulas:
             for A in formula.inputs:
                 Z = A.replace("A", "Z")
                 if not formula.products and A[0] == "A" and A in self.given and Z in self.given:
                     yield self.evaluate(formula, **{A: self.evaluate(self.rows[A])})
         if self.otherwise and not self.from_given(name):
-            yield from self.otherwise.candidates(name)
+            yield from map(_other_way, self.otherwise.candidates(name))
 
     @cached_property
     def otherwise(self) -> Evaluation | None:
@@ -165,6 +174,22 @@ class Evaluation:
         if rows == list(self.rows.values()):
             return None
         return Evaluation(self.r, tuple(rows), self.given)
+
+
+def _reached(row: Row, inputs: list[Ball], mid: Array) -> Array | bool:
+    """Return where the value depends on an element of an input that is open."""
+    poisoned = [np.where(x.open, np.nan, x.mid.astype(np.float64)) for x in inputs]
+    return np.isnan(row.compute(Working(), *poisoned)) & ~np.isnan(mid)
+
+
+def _other_way(ball: Ball) -> Ball:
+    """Return the ball of a program that comes to a value by a longer way, for elements about which it says nothing.
+
+    Such a program meets the singularity that is within its reach, and has an infinity or NaN; or it does not, and then
+    a/a is 1 to within rounding, and the bound of the row itself is for this way, too.
+    """
+    hidden = ball.open | np.isposinf(ball.rad)
+    return ball._replace(rad=np.where(hidden, 0.0, ball.rad), open=hidden) if np.any(hidden) else ball
 
 
 def problem_rows(problem: Problem) -> tuple[Row, ...]:

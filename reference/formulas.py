@@ -51,6 +51,10 @@ class Row:
     """Whether the value is exact in the precision of the inputs."""
     alternatives: tuple[Row, ...] = ()
     """Other formulas for the same quantity that a correct engine may use."""
+    fused: Row | None = None
+    """The formula of an engine that puts this row and the one before it into one, which needs no singularity."""
+    singular: bool = False
+    """Whether its logarithms or inverses of A and 1 − A may be infinite."""
 
 
 @cache
@@ -62,7 +66,7 @@ def table(inputs: int, layers: tuple[Layer, ...], loss: Loss, learning_rate: flo
     for l, layer in enumerate(layers, start=1):
         rows += [_pre_activation(l, sizes), _activation(l, layer)]
     J = LOSSES[loss.name]
-    rows += [loss_row(J, layers, loss), cotangent_row(J, layers, loss)]
+    rows += [_fused(loss_row(J, layers, loss), layers, loss), cotangent_row(J, layers, loss)]
     for l in range(L, 0, -1):
         if l < L:
             rows.append(_propagated(l, sizes))
@@ -108,10 +112,18 @@ def loss_row(J: LossFunction, layers: tuple[Layer, ...], loss: Loss) -> Row:
                 np.sum(term_of(A, Y), axis=(-2, -1), keepdims=True) / loss.divisor(n, Y.shape[-1])
             ),
             bound=lambda r, value, A, Y: bound.loss_bound(r, J, loss, A, Y),
-            alternatives=alternatives,
+            alternatives=alternatives, singular=J.limit is not None,
         )  # fmt: skip
 
     return row(J.term, (row(J.limit),) if J.limit else ())
+
+
+def _fused(row: Row, layers: tuple[Layer, ...], loss: Loss) -> Row:
+    """Return the row of the loss with the formula from the logits, where the output activation matches the loss."""
+    if LOSSES[loss.name].matched != layers[-1].activation:
+        return row
+    from_logits = loss_row(LOSSES[f"{loss.name}_logits"], layers, loss)
+    return replace(row, fused=replace(from_logits, inputs=(f"Z{len(layers)}", "Y")))
 
 
 def _divisor_formula(loss: Loss, outputs: int) -> str:
@@ -123,10 +135,14 @@ def cotangent_row(J: LossFunction, layers: tuple[Layer, ...], loss: Loss) -> Row
     """Return the row of ``dA_L``, with the gradient of `J`."""
     L, n = len(layers), layers[-1].units
     D = J.gradient_formula.replace("A", f"A{L}").replace("Z", f"Z{L}")
+    alternatives: tuple[Row, ...] = ()
+    if J.by_logsumexp:
+        alternatives = (cotangent_row(replace(J, gradient_error=J.by_logsumexp, by_logsumexp=None), layers, loss),)
     return Row(
         f"dA{L}", f"(1/{_divisor_formula(loss, n)}) [{D}]", (f"A{L}", "Y"), (n, "m"),
         compute=lambda on, A, Y: J.gradient(A, Y) / loss.divisor(n, Y.shape[-1]),
         bound=lambda r, dA, A, Y: bound.cotangent_bound(r, J, loss, A, Y),
+        alternatives=alternatives, singular=J.limit is not None,
     )  # fmt: skip
 
 

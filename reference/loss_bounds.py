@@ -16,31 +16,46 @@ from gradparity.reference.softmax import Softmax, total, weighted, where_finite
 
 
 class Terms(NamedTuple):
-    """The error of each term: by its own rounding, and inherited (radius, variance)."""
+    """The error of each term: by its own rounding, and inherited (radius, variance). `open`: see `Ball`."""
 
     own: Array
     rad: Array | float
     var: Array | float
+    open: Array | bool = False
 
 
-def _inherited(y: Array, spread: Array) -> Array:
-    """Return ``y·spread``, infinite where the spread is, even for ``y = 0``: literal code meets ``0·∞`` there."""
-    return np.where(np.isinf(spread), np.inf, y * spread)
+def inside(r: Rounding, a: Ball) -> Ball:
+    """Return `a`, a computed probability, about numbers for which ``log a``, ``log(1−a)`` and their derivatives exist.
+
+    What an engine has for a is a number of its precision in [0, 1], or NaN. For 0, 1 and NaN the loss is open.
+    """
+    if a.exact:
+        return a
+    unknown = np.isnan(a.mid)
+    mid = np.where(unknown, 0.5, np.clip(a.mid, r.tiny, 1 - r.u))
+    return a._replace(mid=mid, rad=np.where(unknown, 1.0, a.rad + np.abs(mid - a.mid).astype(np.float64)))
 
 
-def _log_spread(a: Array, rad: Array | float) -> Array:
-    """Return the largest ``|log(a ± rad) − log a|``, infinite once 0 is within reach."""
-    return -np.log1p(-np.minimum(rad / a, 1.0))
+def _to_zero(r: Rounding, a: Ball, x: Array) -> Array:
+    """Return where x, which is a or 1 − a, may be 0, or subnormal, which some engines read as 0."""
+    return (x < r.tiny) & (x > 0.0) if a.exact else x - a.rad < r.tiny
 
 
-def _inverse_spread(a: Array, rad: Array | float) -> Array:
-    """Return the largest ``|1/(a ± rad) − 1/a|``, infinite once 0 is within reach."""
-    return np.where(a > rad, rad / (a * np.maximum(a - rad, 0.0)), np.inf)
+def _to_one(r: Rounding, a: Ball, x: Array) -> Array | bool:
+    """Return where ``1 − x`` may be 0."""
+    return False if a.exact else 1 - x - a.rad < r.u
 
 
-def _unless_flushed(r: Rounding, a: Array, own: Array) -> Array:
-    """Return `own`, infinite where `a` is subnormal: an engine that reads it as 0 meets the singularity."""
-    return np.where((a < r.tiny) & (a > 0.0), np.inf, own)
+def _log_spread(x: Array, rad: Array | float, least: float) -> Array:
+    """Return the largest ``|log(x ± rad) − log x|`` over numbers from `least` to 1."""
+    down = np.where(rad < x / 2, -np.log1p(-np.minimum(rad / x, 0.5)), np.log(x / np.maximum(x - rad, least)))
+    return np.maximum(down, np.log1p(np.minimum(rad, 1 - x) / x))
+
+
+def _inverse_spread(x: Array, rad: Array | float, least: float) -> Array:
+    """Return the largest ``|1/(x ± rad) − 1/x|`` over numbers from `least` to 1."""
+    up = np.minimum(rad, 1 - x)
+    return np.maximum(np.minimum(rad, x - least) / (x * np.maximum(x - rad, least)), up / (x * (x + up)))
 
 
 def _lost_targets(r: Rounding, y: Array, x: Array, inherited: Array | float) -> Array:
@@ -48,28 +63,35 @@ def _lost_targets(r: Rounding, y: Array, x: Array, inherited: Array | float) -> 
     return np.where((y < r.tiny) & (y > 0.0), y * x + inherited, 0.0)
 
 
+def _variance(open_: Array | bool, var: Array | float, inherited: Array | float) -> Array | float:
+    """Return `var`; near a singularity, where errors are not spread as a linear function's, that of all they may be."""
+    return np.where(open_, np.square(inherited), var) if np.any(open_) else var
+
+
 def bce_term(r: Rounding, a: Ball, y: Array, value: Array) -> Terms:
     """``(τ + γ₄)ℓ + 2u(1−y)(1+τ) + 2ω``: the logarithms, and ``1 − a`` rounded before its logarithm."""
-    A, tau = magnitude(a.mid), r.tau("log")
+    A, B, tau = magnitude(a.mid), magnitude(1 - a.mid), r.tau("log")
     inherited: Array | float = 0.0
     if not a.exact:
-        inherited = _inherited(y, _log_spread(A, a.rad)) + _inherited(1 - y, _log_spread(1 - A, a.rad))
+        inherited = y * _log_spread(A, a.rad, r.least) + (1 - y) * _log_spread(B, a.rad, r.u / 2)
     own = (tau + r.gamma(4)) * (magnitude(value) + inherited) + 2 * r.u * (1 - y) * (1 + tau) + 2 * r.omega
-    slope = 0.0 if a.exact else weighted(y, 1 / A) + weighted(1 - y, 1 / (1 - A))
-    return Terms(_unless_flushed(r, A, own), inherited, slope * slope * a.var)
+    slope = 0.0 if a.exact else weighted(y, 1 / A) + weighted(1 - y, 1 / B)
+    open_ = _to_zero(r, a, A) | _to_one(r, a, A)
+    return Terms(own, inherited, _variance(open_, slope * slope * a.var, inherited), open_)
 
 
 def bce_gradient(r: Rounding, a: Ball, y: Array, value: Array) -> Terms:
     """``γ₆(y/a + (1−y)/(1−a)) + sub(y)/a + ω``."""
-    A = magnitude(a.mid)
-    S = weighted(y, 1 / A) + weighted(1 - y, 1 / (1 - A))
+    A, B = magnitude(a.mid), magnitude(1 - a.mid)
+    S = weighted(y, 1 / A) + weighted(1 - y, 1 / B)
     inherited: Array | float = 0.0
     curvature: Array | float = 0.0
     if not a.exact:
-        inherited = _inherited(y, _inverse_spread(A, a.rad)) + _inherited(1 - y, _inverse_spread(1 - A, a.rad))
-        curvature = weighted(y, 1 / A**2) + weighted(1 - y, 1 / (1 - A) ** 2)
+        inherited = y * _inverse_spread(A, a.rad, r.tiny / 3.9) + (1 - y) * _inverse_spread(B, a.rad, r.u / 2)
+        curvature = weighted(y, 1 / A**2) + weighted(1 - y, 1 / B**2)
     own = r.gamma(6) * (S + inherited) + _lost_targets(r, y, 1 / A, inherited) + r.omega
-    return Terms(_unless_flushed(r, A, own), inherited, curvature * curvature * a.var)
+    open_ = _to_zero(r, a, A) | _to_one(r, a, A)
+    return Terms(own, inherited, _variance(open_, curvature * curvature * a.var, inherited), open_)
 
 
 def bce_logits_term(r: Rounding, z: Ball, y: Array, value: Array) -> Terms:
@@ -107,23 +129,24 @@ def bce_logits_gradient(r: Rounding, z: Ball, y: Array, value: Array) -> Terms:
 def cce_term(r: Rounding, a: Ball, y: Array, value: Array) -> Terms:
     """``(τ + γ_{n+2}) Σ y|log a| + Σ sub(y)|log a| + (n+2)ω``."""
     A, n = magnitude(a.mid), a.mid.shape[-2]
-    spread = np.zeros_like(A) if a.exact else _inherited(y, _log_spread(A, a.rad))
+    spread = np.zeros_like(A) if a.exact else y * _log_spread(A, a.rad, r.least)
     inherited, logarithm = total(spread), np.abs(np.log(A))
     size = total(weighted(y, logarithm)) + inherited
     lost = total(_lost_targets(r, y, logarithm, spread))
     own = (r.tau("log") + r.gamma(n + 2)) * size + lost + (n + 2) * r.omega
-    flushed = total(_unless_flushed(r, A, np.zeros_like(A)))
+    open_ = np.any(_to_zero(r, a, A), axis=-2, keepdims=True)
     var = 0.0 if a.exact else total(np.asarray(np.square(weighted(y, 1 / A)) * a.var))
-    return Terms(own + flushed, inherited, var)
+    return Terms(own, inherited, _variance(open_, var, inherited), open_)
 
 
 def cce_gradient(r: Rounding, a: Ball, y: Array, value: Array) -> Terms:
     """``γ₄ y/a + sub(y)/a + ω``."""
     A = magnitude(a.mid)
-    inherited = 0.0 if a.exact else _inherited(y, _inverse_spread(A, a.rad))
+    inherited = 0.0 if a.exact else y * _inverse_spread(A, a.rad, r.tiny / 3.9)
     own = r.gamma(4) * (weighted(y, 1 / A) + inherited) + _lost_targets(r, y, 1 / A, inherited) + r.omega
     var = 0.0 if a.exact else np.square(weighted(y, 1 / A**2)) * a.var
-    return Terms(_unless_flushed(r, A, own), inherited, var)
+    open_ = _to_zero(r, a, A)
+    return Terms(own, inherited, _variance(open_, var, inherited), open_)
 
 
 def cce_logits_term(r: Rounding, z: Ball, y: Array, value: Array) -> Terms:
@@ -151,15 +174,27 @@ def cce_logits_gradient(r: Rounding, z: Ball, y: Array, value: Array) -> Terms:
     """Bound ``softmax(z) Σy − y`` by the bound of softmax, ``γ_{n+2}`` of ``softmax Σy``, and ``u|D|``."""
     weight, n = total(y), y.shape[-2]
     p = (value + y) / weight
-    own = Ball(p, *Softmax().value_bound(r, Ball(z.mid), p, 0.0))
-    full = own if z.exact else Ball(p, *Softmax().value_bound(r, z, p, 0.0))
+    own = Softmax().value_bound(r, Ball(z.mid), p, 0.0).around(p)
+    full = own if z.exact else Softmax().value_bound(r, z, p, 0.0).around(p)
     inherited = np.where(np.isposinf(own.rad), 0.0, np.maximum(full.rad - own.rad, 0.0) * weight)
     difference = r.u * (magnitude(value) + inherited) + r.gamma(n + 2) * (magnitude(p) * weight + inherited)
     return Terms(
         np.where(np.isposinf(own.rad), np.inf, own.rad * weight + difference),
         inherited,
         np.maximum(full.var - own.var, 0.0) * weight * weight,
+        full.open,
     )
+
+
+def logsumexp_gradient(r: Rounding, z: Ball, y: Array, value: Array) -> Terms:
+    """Bound the derivative of ``logsumexp(z) − z_y``, ``exp(z − logsumexp(z))``, likewise.
+
+    The logarithm of the sum is rounded, and with it the largest logit: ``2u|max z|`` more in the exponent.
+    """
+    terms, weight = cce_logits_gradient(r, z, y, value), total(y)
+    largest = np.max(np.abs(z.mid).astype(np.float64) + z.rad, axis=-2, keepdims=True)
+    p = np.minimum((np.abs(value) + y) / weight + terms.rad, 1.0)
+    return terms._replace(own=terms.own + p * weight * np.expm1(np.minimum(2.1 * r.u * largest, 50.0)))
 
 
 def squared_term(r: Rounding, a: Ball, y: Array, value: Array, c: float) -> Terms:

@@ -39,6 +39,8 @@ class LossFunction:
     """The term with ``0 log 0 = 0``, where the literal one is NaN."""
     matched: str | None = None
     """The activation for which ``δ_L = (A·ΣY − Y)/N``, or ``(A − Y)/N``, holds."""
+    by_logsumexp: Callable[[Rounding, Ball, Array, Array], lb.Terms] | None = None
+    """The bound of the gradient where the term is ``logsumexp(z) − z_y``."""
     classes: bool = False
     """Whether the term is a sum over classes, one a sample (shape ``(…, 1, m)``)."""
 
@@ -82,7 +84,8 @@ LOSSES: dict[str, LossFunction] = {
         "−Σ Y log softmax(Z)", "softmax(Z)·ΣY − Y", "simplex", ("linear",),
         term=lambda z, y: -total(y * _log_softmax(z)),
         gradient=lambda z, y: np.exp(_log_softmax(z)) * total(y) - y,
-        term_error=lb.cce_logits_term, gradient_error=lb.cce_logits_gradient, classes=True,
+        term_error=lb.cce_logits_term, gradient_error=lb.cce_logits_gradient, by_logsumexp=lb.logsumexp_gradient,
+        classes=True,
     ),
     "squared_error": LossFunction(
         "(A − Y)²", "2(A − Y)", "real", ANY,

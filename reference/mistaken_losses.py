@@ -72,7 +72,7 @@ def mixed(case: Case) -> Iterator[Variant]:
 def _activated(case: Case, layer: Layer, z: Ball) -> Ball:
     f = ACTIVATIONS[layer.activation]
     mid = f.value(z.mid.astype(case.evaluation.r.wide), layer.slope)
-    return Ball(mid, *f.value_bound(case.evaluation.r, z, mid, layer.slope))
+    return f.value_bound(case.evaluation.r, z, mid, layer.slope).around(mid)
 
 
 def overflow(case: Case) -> Iterator[Variant]:

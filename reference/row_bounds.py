@@ -30,7 +30,7 @@ def loss_bound(r: Rounding, J: LossFunction, loss: Loss, A: Ball, Y: Ball) -> Er
     N, y = _divisor(loss, Y), Y.mid.astype(np.float64)
     a = A._replace(mid=A.mid.astype(np.float64))
     value = (J.limit or J.term)(a.mid, y)
-    own, inherited, var = J.term_error(r, a, y, value)
+    own, inherited, var, open_ = J.term_error(r, a, y, value)
     size, M = magnitude(value), value.shape[-2] * value.shape[-1]
 
     def over(x: Array | float) -> Array:
@@ -40,7 +40,8 @@ def loss_bound(r: Rounding, J: LossFunction, loss: Loss, A: Ball, Y: Ball) -> Er
     total = np.where(np.isposinf(errors), np.inf, (errors + r.gamma(M + 6) * (sizes + errors)) / N)
     spread = (over(np.square(own / 4)) + over(var)) / N**2
     summed = r.u**2 * (M + 6) * (np.square(sizes) + over(size * size)) / N**2
-    return Error(overflowing(r, sizes, total + M * r.omega / N + r.omega), spread + summed + r.omega**2)
+    rad = overflowing(r, sizes, total + M * r.omega / N + r.omega)
+    return Error(rad, spread + summed + r.omega**2, open=over(open_) > 0 if np.any(open_) else False)
 
 
 def cotangent_bound(r: Rounding, J: LossFunction, loss: Loss, A: Ball, Y: Ball) -> Error:
@@ -63,7 +64,7 @@ def _divided(r: Rounding, D: Array, terms: Terms, N: int) -> Error:
     own = (terms.own + r.gamma(6) * (size + terms.own + terms.rad)) / N + r.omega
     own = np.where(np.isposinf(terms.own), np.inf, own)
     error = rounded(r, own, mul(1 / N, terms.rad), mul(1 / N**2, terms.var))
-    return Error(overflowing(r, size, np.asarray(error.rad)), error.var)
+    return Error(overflowing(r, size, np.asarray(error.rad)), error.var, open=terms.open)
 
 
 def update_bound(r: Rounding, learning_rate: float, value: Array, w: Ball, dw: Ball) -> Error:

@@ -93,6 +93,9 @@ class Scenario:
             X, Y, initial = self._arrays
             L = range(1, len(self.layers) + 1)
             rounded(np.array([[self.learning_rate]], dtype=np.float64), dtype, "learning_rate")
+            check_normal(self.learning_rate, dtype, "learning_rate")
+            for i, layer in enumerate(self.layers):
+                check_normal(layer.slope, dtype, f"layers[{i}].slope")
             problem = Problem(
                 name=self.name,
                 dtype=dtype,
@@ -314,6 +317,14 @@ def fitted(arrays: dict[str, Array], shapes: Shapes) -> dict[str, Array]:
             )
         check_finite(a, name)
     return arrays
+
+
+def check_normal(number: float, dtype: str, where: str) -> None:
+    """Raise `InputError` for a factor that is subnormal in `dtype`: some engines read it as 0."""
+    if 0 < abs(number) < np.finfo(dtype).tiny:
+        raise InputError(
+            f"{where}: {number!r} is subnormal in {dtype}, and 0 to some frameworks; give a normal number, or 0"
+        )
 
 
 def rounded(a: Array, dtype: str, where: str) -> Array:

@@ -10,6 +10,9 @@ import numpy as np
 from gradparity.reference.bounds import Ball, Error, Rounding, is_zero, magnitude, overflowing
 from gradparity.reference.problem import Array
 
+FAR = 50.0
+"""An error of an exponent beyond which that of the exponential is bounded by its largest value."""
+
 
 def total(x: Array) -> Array:
     """Return the sum over the outputs, kept as one row."""
@@ -52,12 +55,17 @@ class Softmax:
         own = r.u * (2 * s + 2 * total(weighted(p, s)) + 2 * log(n)) + 2 * r.tau("exp") * (1 + log(n)) + r.gamma(n + 4)
         spread = z.rad + (np.max(z.rad, axis=-2, keepdims=True) if isinstance(z.rad, np.ndarray) else z.rad)
         # The engine's own z, at most `spread` away, enters its rounding errors too.
-        relative = np.expm1(np.minimum(own + (1 + 4 * r.u) * spread, 50.0))
-        rad = np.minimum(p * relative, 1 + r.gamma(n + 4)) + r.omega
+        exponent, all_of_it = own + (1 + 4 * r.u) * spread, 1 + r.gamma(n + 4)
+        # Beyond, p e^x overflows where p ≤ e^−s is 0 to float64, and need not be small.
+        large = exponent > FAR
+        far = np.exp(np.minimum(exponent - s, 0.0))
+        rad = np.minimum(np.where(large, far, p * np.expm1(np.minimum(exponent, FAR))), all_of_it) + r.omega
         rad = where_finite(np.abs(z.mid).max(axis=-2, keepdims=True), rad)
-        local = p * np.expm1(np.minimum(own, 50.0)) / 4 + r.omega
+        local = p * np.expm1(np.minimum(own, FAR)) / 4 + r.omega
         inherited = p * p * (z.var + (total(p * p * z.var) if isinstance(z.var, np.ndarray) else 0.0))
-        return Error(rad, local * local + inherited)
+        # A logit that may be infinite makes NaN of it.
+        unbounded = np.isposinf(np.broadcast_to(spread, p.shape)) if np.any(np.isposinf(spread)) else False
+        return Error(rad, np.where(large, np.square(rad / 4), local * local + inherited), open=unbounded)
 
     def pullback_bound(self, r: Rounding, g: Ball, z: Ball, a: Ball, slope: float) -> Error:
         """Bound `pullback`: ``γ_{n+4} p(|g| + Σp|g|) + (n+1)ω``, and what g and p inherit, term by term.

@@ -1,0 +1,168 @@
+"""Near singularities: what is infinite in a correct engine is not called wrong, and what is wrong is not excused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gradparity.adapters.function_engine import StepProblem
+from gradparity.parity_tests.test_campaign import correct
+from gradparity.reference.data import Inline
+from gradparity.reference.errors import InputError
+from gradparity.reference.initial import Given
+from gradparity.reference.problem import Array, Layer, Loss
+from gradparity.reference.scenario import Scenario
+from gradparity.reference.verdict import Verdict
+from gradparity.reports.cell import Cell
+from gradparity.reports.verify import verify
+
+Engine = Callable[[StepProblem], dict[str, Any]]
+
+GRADIENTS = ("dW", "db")
+EVERYTHING = ("Z", "A", "loss", "d")
+SATURATED = [
+    ("sigmoid", "bce", 15.0, "float32"), ("sigmoid", "bce", 60.0, "float32"), ("sigmoid", "bce", 35.0, "float64"),
+    ("sigmoid", "bce", 800.0, "float64"), ("softmax", "cce", -88.0, "float32"), ("softmax", "cce", -104.0, "float32"),
+    ("softmax", "cce", -708.0, "float64"),
+]  # fmt: skip
+
+
+def inline(X: Any, Y: Any) -> Inline:
+    """Return data from rows of numbers."""
+    return Inline(tuple(tuple(map(float, x)) for x in X), tuple(tuple(map(float, y)) for y in Y))
+
+
+def saturated(output: str, loss: str, logit: float, dtype: str) -> Scenario:
+    """Return 1-1-n, of which the first of four samples has one logit of that size and all others are small."""
+    W2 = [[logit]] if loss == "bce" else [[0.0], [logit]]
+    Y = [[1.0], [0.0], [1.0], [0.0]] if loss == "bce" else [[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 0.0]]
+    layers = [Layer(1, "relu"), Layer(len(W2), output)]
+    data = inline([[1.0], [0.1], [0.05], [0.02]], Y)
+    return Scenario("saturated", layers, Loss(loss), data, Given(W1=[[1.0]], W2=W2), dtypes=(dtype,))
+
+
+def judged(scenario: Scenario, engine: Engine) -> Cell:
+    (cell,) = verify([scenario], [engine]).cells
+    return cell
+
+
+def giving(names: tuple[str, ...], **changes: Callable[[Array], Any]) -> Engine:
+    """Return an engine that is correct but for `changes`, and gives what begins with one of `names`."""
+
+    def engine(p: StepProblem) -> dict[str, Any]:
+        trace = correct(p)
+        trace |= {name: np.asarray(change(trace[name]), p.dtype) for name, change in changes.items()}
+        return {name: a for name, a in trace.items() if name.startswith(names)}
+
+    return engine
+
+
+@pytest.mark.parametrize("names", [GRADIENTS, ("loss", *GRADIENTS), ("Z", *GRADIENTS), EVERYTHING], ids=" ".join)
+@pytest.mark.parametrize(("output", "loss", "logit", "dtype"), SATURATED)
+def test_one_saturated_sample_excuses_no_gradient(
+    output: str, loss: str, logit: float, dtype: str, names: tuple[str, ...]
+) -> None:
+    scenario = saturated(output, loss, logit, dtype)
+    assert judged(scenario, giving(names)).verdict is Verdict.WITHIN
+    assert judged(scenario, giving(names, dW1=lambda a: 1 - 7 * a)).verdict is Verdict.WRONG
+
+
+@pytest.mark.parametrize("names", [("loss",), EVERYTHING], ids=" ".join)
+@pytest.mark.parametrize(("output", "loss", "logit", "dtype"), SATURATED)
+def test_nor_a_loss(output: str, loss: str, logit: float, dtype: str, names: tuple[str, ...]) -> None:
+    scenario = saturated(output, loss, logit, dtype)
+    assert judged(scenario, giving(names)).verdict is Verdict.WITHIN
+    assert judged(scenario, giving(names, loss=lambda a: np.full_like(a, -42.0))).verdict is Verdict.WRONG
+
+
+@pytest.mark.parametrize(("output", "loss", "logit", "dtype"), SATURATED)
+def test_nor_its_own_cotangent(output: str, loss: str, logit: float, dtype: str) -> None:
+    def moved(a: Array) -> Array:
+        return np.where(np.arange(a.shape[1]) == 0, 1e6, a)
+
+    assert judged(saturated(output, loss, logit, dtype), giving(EVERYTHING, dA2=moved)).verdict is Verdict.WRONG
+
+
+def literal(p: StepProblem) -> dict[str, Any]:
+    """As autograd goes, through dA: NaN where the sigmoid is 1."""
+    trace = correct(p)
+    with np.errstate(all="ignore"):
+        A = trace["A2"]
+        dA = ((1 - p.Y) / (1 - A) - p.Y / A) / np.asarray(p.N, p.dtype)
+        delta = dA * A * (1 - A)
+        trace |= {"dA2": dA, "delta2": delta, "dW2": delta @ trace["A1"].T, "db2": delta.sum(1, keepdims=True)}
+        trace["dA1"] = p.W[1].T @ delta
+        trace["delta1"] = np.where(trace["Z1"] > 0, trace["dA1"], 0)
+        trace |= {"dW1": trace["delta1"] @ p.X.T, "db1": trace["delta1"].sum(1, keepdims=True)}
+        trace["loss"] = np.mean(-p.Y * np.log(A) - (1 - p.Y) * np.log1p(-A), keepdims=True)
+    return {name: a for name, a in trace.items() if not name.endswith("_next")}
+
+
+@pytest.mark.parametrize("logit", [8.0, 15.0, 17.0, 20.0, 60.0, 200.0])
+@pytest.mark.parametrize("names", [GRADIENTS, ("loss", *GRADIENTS), EVERYTHING], ids=" ".join)
+def test_a_program_that_meets_the_singularity_is_not_wrong(logit: float, names: tuple[str, ...]) -> None:
+    def engine(p: StepProblem) -> dict[str, Any]:
+        return {name: a for name, a in literal(p).items() if name.startswith(names)}
+
+    cell = judged(saturated("sigmoid", "bce", logit, "float32"), engine)
+    assert cell.verdict is Verdict.WITHIN, cell.first_wrong
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("offset", [10.0, 1e3, 1e4])
+def test_the_derivative_of_logsumexp_is_accepted(offset: float, dtype: str) -> None:
+    def engine(p: StepProblem) -> dict[str, Any]:
+        Z = p.W[0] @ p.X + p.b[0]
+        largest = Z.max(axis=0)
+        q = np.exp(Z - (largest + np.log(np.exp(Z - largest).sum(axis=0))))
+        delta = (q - p.Y) / np.asarray(p.N, p.dtype)
+        return {"Z1": Z, "A1": Z, "dA1": delta, "dW1": delta @ p.X.T, "db1": delta.sum(1, keepdims=True)}
+
+    rng = np.random.default_rng(1)
+    data = inline([[1.0, float(x)] for x in rng.standard_normal(8)], np.eye(3)[rng.integers(0, 3, 8)])
+    weights = Given(W1=[[offset, 1.0], [offset, -2.0], [offset + 1, 0.5]])
+    scenario = Scenario("offset", [Layer(3, "linear")], Loss("cce_logits"), data, weights, dtypes=(dtype,))
+    cell = judged(scenario, engine)
+    assert cell.verdict is Verdict.WITHIN, cell.first_wrong
+    assert judged(scenario, lambda p: {"dW1": engine(p)["dW1"] * p.X.dtype.type(1.02)}).verdict is Verdict.WRONG
+
+
+def test_a_probability_of_logits_that_cancel_may_be_anything() -> None:
+    """The logits are rounded off by far more than 1: the probability, e^−100 in exact arithmetic, may be ½."""
+    data = inline([[1e10, 100.0, -1e10]], [[1.0, 0.0]])
+    weights = Given(W1=[[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
+    scenario = Scenario("cancelled", [Layer(2, "softmax")], Loss("cce"), data, weights, dtypes=("float32",))
+    cell = judged(scenario, lambda p: {"A1": np.full((2, 1), 0.5, p.dtype)})
+    assert cell.verdict is Verdict.WITHIN, cell.first_wrong
+    assert judged(scenario, lambda p: {"A1": np.full((2, 1), 2.5, p.dtype)}).verdict is Verdict.WRONG
+
+
+def test_softmax_of_logits_that_overflow_may_be_nan() -> None:
+    data = inline([[3e38, 3e38]], [[1.0, 0.0]])
+    weights = Given(W1=[[1.0, 1.0], [0.0, 0.0]])
+    scenario = Scenario("overflow", [Layer(2, "linear")], Loss("cce_logits"), data, weights, dtypes=("float32",))
+
+    def nan(p: StepProblem) -> dict[str, Any]:
+        return {"dW1": np.full_like(p.W[0], np.nan), "db1": np.full_like(p.b[0], np.nan)}
+
+    assert judged(scenario, nan).verdict is Verdict.WITHIN
+
+
+@pytest.mark.parametrize("name", ["A", "d"])
+def test_a_slope_above_one_may_overflow(name: str) -> None:
+    data, weights, loss = inline([[-3e38]], [[0.0]]), Given(W1=[[1.0]]), Loss("half_squared_error")
+    scenario = Scenario("steep", [Layer(1, "leaky_relu", 4.0)], loss, data, weights, dtypes=("float32",))
+    cell = judged(scenario, giving(("Z", name)))
+    assert cell.verdict is Verdict.WITHIN, cell.first_wrong
+
+
+@pytest.mark.parametrize("change", [{"learning_rate": 3e-43}, {"layers": [Layer(1, "leaky_relu", 1e-44)]}])
+def test_a_factor_that_is_subnormal_is_bad_input(change: dict[str, Any]) -> None:
+    given: dict[str, Any] = {"layers": [Layer(1, "linear")], "data": inline([[1.0]], [[1.0]])} | change
+    scenario = Scenario("small", loss=Loss("squared_error"), **given)
+    assert scenario.problem("float64")
+    with pytest.raises(InputError, match="subnormal in float32"):
+        scenario.problem("float32")
