@@ -14,6 +14,7 @@ from gradparity.adapters.operations.case import OperationTask
 from gradparity.adapters.outcome import Ended, Status, Task
 from gradparity.adapters.process import Answer, Worker
 from gradparity.adapters.registry import find
+from gradparity.reference.errors import InputError
 
 AnyTask: TypeAlias = Task | OperationTask
 Consume: TypeAlias = Callable[[Any, Any], object]
@@ -45,12 +46,14 @@ class Pool:
     """Context manager over the workers. `timeout` is in seconds a task, and once more for a process to start.
 
     `python` is the interpreter that they run on, and `pythonpath` the folder that it imports gradparity from, where
-    that is not the caller's own.
+    that is not the caller's own. Raises `InputError` for a timeout that is none.
     """
 
     def __init__(
         self, python: str = sys.executable, jobs: int | None = None, timeout: float = 300.0, pythonpath: str = ""
     ) -> None:
+        if not timeout > 0:
+            raise InputError(f"timeout: {timeout}; give a number of seconds above 0")
         self.python, self.jobs, self.timeout, self.pythonpath = python, jobs or cores(), timeout, pythonpath
         self._workers: dict[str, Worker] = {}
         self._lock = threading.Lock()

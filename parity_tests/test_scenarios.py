@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +15,18 @@ import pytest
 from gradparity.adapters.keras_engine import uses_fit
 from gradparity.adapters.loop import network_of
 from gradparity.reference import initial
+from gradparity.reference.activations import ACTIVATIONS
 from gradparity.reference.catalogue import catalogue, load, names
-from gradparity.reference.data import Csv, Inline, MissingLibrary, Npz, Random, Sklearn
+from gradparity.reference.data import DATA, Csv, Inline, MissingLibrary, Npz, Random, Sklearn
 from gradparity.reference.errors import InputError
 from gradparity.reference.expected import Expected
-from gradparity.reference.initial import Constant, Given, GlorotUniform, StandardNormal, WeightsFile
+from gradparity.reference.initial import BIASES, WEIGHTS, Constant, Given, GlorotUniform, StandardNormal, WeightsFile
+from gradparity.reference.losses import LOSSES
 from gradparity.reference.problem import Array, Layer, Loss, Problem, sha256
 from gradparity.reference.scenario import Scenario
+from gradparity.reference.verdict import Verdict
 from gradparity.reports.plan import plan
+from gradparity.reports.verify import verify
 
 U64 = 2.0**-53
 TOML = """
@@ -559,6 +565,30 @@ def test_truncated_weights(kept: int, suffix: str, tmp_path: Path) -> None:
         small(weights=WeightsFile(path)).problem("float32")  # type: ignore[arg-type]
 
 
+DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "scenarios.md"
+documented = pytest.mark.skipif(not DOCUMENT.is_file(), reason="the documents are in the repository only")
+
+
+@documented
+def test_the_documents_scenarios_run_and_meet_their_figures() -> None:
+    texts = re.findall(r"```toml\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    scenarios = [Scenario.from_toml(f'name = "s{i}"\n{text}') for i, text in enumerate(texts)]
+    results = verify(scenarios, ["numpy"])
+    assert results.verdict is Verdict.WITHIN
+    assert {f.verdict for cell in results.cells for f in cell.figures} == {Verdict.WITHIN}
+    assert sum(len(cell.figures) for cell in results.cells) == 2 * 4
+
+
+@documented
+def test_every_key_is_documented() -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    kinds = [DATA, WEIGHTS, BIASES]
+    names = {f.name for f in fields(Scenario)} - {"folder", "optimizer", "expected"}
+    names |= {f.name for kind in kinds for source in kind.values() for f in fields(source)} - {"arrays"}
+    names |= {name for kind in kinds for name in kind} | set(ACTIVATIONS) | set(LOSSES)
+    assert [name for name in sorted(names) if f"`{name}`" not in text and f"`{name} =" not in text] == []
+
+
 def test_bad_files(tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", inputs=np.eye(2), Y=np.eye(2))
     np.save(tmp_path / "array.npy", np.eye(2))
@@ -581,3 +611,26 @@ def test_bad_files(tmp_path: Path) -> None:
     ]:
         with pytest.raises(InputError, match=message):
             small(data=data, folder=tmp_path).problem("float64")
+
+
+def test_networks_beyond_all_memory_are_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="less than 2"):
+        Scenario.from_toml(TOML.replace("units = 3", "units = 99999999999999999999"))
+
+    def full(*_: object) -> None:
+        raise MemoryError("Unable to allocate 298. GiB")
+
+    monkeypatch.setattr("gradparity.reference.scenario.initial", full)
+    with pytest.raises(InputError, match=r"do not fit into memory .*298. GiB"):
+        Scenario.from_toml(TOML).problem("float32")
+
+
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
+    (file := tmp_path / "marked.toml").write_text(TOML, encoding="utf-8-sig")
+    assert Scenario.from_toml(file).name == "small"
+
+
+@pytest.mark.parametrize("figure", ["loss = 1e400", "dW1 = []", "dW1 = [[]]"])
+def test_figures_that_say_nothing_are_bad_input(figure: str) -> None:
+    with pytest.raises(InputError, match="expected"):
+        Scenario.from_toml(f"{TOML}\n[expected]\n{figure}\n").problem("float64")

@@ -221,8 +221,8 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_and_a_folder_without_one(tmp_path: Path) -> None:
-    for path in (tmp_path / "none", tmp_path):
-        with pytest.raises(InputError, match="no such file"):
+    for path, says in ((tmp_path / "none", "no such file"), (tmp_path, "holds no snapshot")):
+        with pytest.raises(InputError, match=says):
             Snapshot.read(path)
 
 

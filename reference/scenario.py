@@ -77,10 +77,13 @@ class Scenario:
 
     @cached_property
     def _arrays(self) -> Arrays:
-        with located("data."):
-            X, Y = self.data.read(self.layers[-1].units, self.folder)
-            check_data(self, X, Y)
-        return Arrays(X, Y, initial(self, X.shape[1]))
+        try:
+            with located("data."):
+                X, Y = self.data.read(self.layers[-1].units, self.folder)
+                check_data(self, X, Y)
+            return Arrays(X, Y, initial(self, X.shape[1]))
+        except MemoryError as error:
+            raise InputError(f"its arrays do not fit into memory ({error}); make it smaller") from error
 
     def problem(self, dtype: str) -> Problem:
         """Resolve to arrays of `dtype`: read or drawn in float64, rounded once.
@@ -206,8 +209,8 @@ def check_network(s: Scenario) -> None:
         if not isinstance(layer, Layer):
             raise InputError(f"layers[{i}]: expected a Layer, got {toml_io.short(layer)}")
         check_fields(layer, f"layers[{i}].")
-        if layer.units < 1:
-            raise InputError(f"layers[{i}].units: {layer.units}; give 1 or more")
+        if not 1 <= layer.units < 2**31:
+            raise InputError(f"layers[{i}].units: {layer.units}; give 1 or more, and less than 2^31")
         if layer.activation not in ACTIVATIONS:
             raise InputError(f"layers[{i}].activation: {unknown('activation', layer.activation, ACTIVATIONS)}")
         if layer.activation != "leaky_relu" and layer.slope != SLOPE:

@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
@@ -18,9 +19,31 @@ if TYPE_CHECKING:
     from gradparity.reports.screen import Screen
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
-FOLDER = click.Path(file_okay=False, path_type=Path)
-FILE = click.Path(dir_okay=False, path_type=Path)
-SAVED = click.Path(path_type=Path)
+
+
+class _Path(click.Path):
+    """A path; an empty one, as an unset variable makes it, is not taken for the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not value:
+            self.fail("is empty; name a place", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class _Seconds(click.FloatRange):
+    """A time above 0."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        seconds = super().convert(value, param, ctx)
+        if isnan(seconds):
+            self.fail("is no number; give seconds", param, ctx)
+        return seconds
+
+
+FOLDER = _Path(file_okay=False, path_type=Path)
+FILE = _Path(dir_okay=False, path_type=Path)
+SAVED = _Path(path_type=Path)
+SECONDS = _Seconds(min=0, min_open=True)
 
 
 EXTRAS = dict.fromkeys(("platformdirs", "filelock", "uv", "pypi_simple"), "upgrade")
@@ -136,9 +159,7 @@ def cli() -> None:
 @click.option("--junit", type=FILE, metavar="FILE", help="Write JUnit XML to this file.")
 @click.option("--strict", is_flag=True, help="A suspect quantity fails, also on structured data.")
 @click.option("--full", is_flag=True, help="Run the catalogue in both dtypes, on engines that compile slowly too.")
-@click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), default=300.0, show_default=True, help="Seconds a cell."
-)
+@click.option("--timeout", type=SECONDS, default=300.0, show_default=True, help="Seconds a cell.")
 @click.option(
     "--jobs", type=click.IntRange(min=1), metavar="N", help="Frameworks side by side. Default: as many as cores."
 )
@@ -176,9 +197,7 @@ def scenarios() -> None:
 @click.option("--full", is_flag=True, help="Run slow probes, and probes on engines that compile slowly, too.")
 @click.option("--across", is_flag=True, help="Compare engines with one another, too.")
 @click.option("--out", type=FILE, metavar="FILE", help="Run twice, and write a snapshot.")
-@click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), default=300.0, show_default=True, help="Seconds a probe."
-)
+@click.option("--timeout", type=SECONDS, default=300.0, show_default=True, help="Seconds a probe.")
 @click.option("jobs_wanted", "--jobs", type=click.IntRange(min=1), metavar="N", help="Frameworks side by side.")
 def probes(patterns: tuple[str, ...], **options: Any) -> None:
     """List, or run, the probes: single functions and optimizers on arrays of many shapes.
@@ -269,9 +288,7 @@ def diff(old: Path, new: Path, bits: bool, form: str, output: Path | None) -> No
 @click.option("engines", "--engine", multiple=True, metavar="NAME", help="An engine, a pattern, or file.py:function.")
 @click.option("--out", type=FOLDER, metavar="DIR", help="Where the results grow. Default: campaign-SEED.")
 @click.option("--resume", is_flag=True, help="Go on with the campaign that is in DIR.")
-@click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), default=300.0, show_default=True, help="Seconds a cell."
-)
+@click.option("--timeout", type=SECONDS, default=300.0, show_default=True, help="Seconds a cell.")
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Frameworks side by side. Default: all cores.")
 def campaign(**options: Any) -> None:
     """Judge engines on random scenarios, and make what fails small."""
@@ -291,7 +308,7 @@ def environment_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--python", metavar="X", help="A version (3.12) or a path. Default: the Python that runs this."),
         click.option("--fresh", is_flag=True, help="Run again what was run before."),
         click.option(
-            "--timeout", type=click.FloatRange(min=0, min_open=True), default=300.0, show_default=True,
+            "--timeout", type=SECONDS, default=300.0, show_default=True,
             help="Seconds a cell.",
         ),
         click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Frameworks side by side."),

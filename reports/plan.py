@@ -45,8 +45,8 @@ class Plan:
 
 
 def plan(
-    scenarios: Iterable[ScenarioLike] | None = None,
-    engines: Iterable[EngineLike] | None = None,
+    scenarios: Iterable[ScenarioLike] | ScenarioLike | None = None,
+    engines: Iterable[EngineLike] | EngineLike | None = None,
     dtypes: Sequence[str] | None = None,
     full: bool = False,
     there: Callable[[registry.Engine], bool] = attrgetter("installed"),
@@ -58,6 +58,11 @@ def plan(
     Raises InputError for a scenario, engine or dtype that does not exist or is malformed, and for a named engine that
     is not installed.
     """
+    if isinstance(scenarios, str | os.PathLike | Scenario):
+        scenarios = [scenarios]
+    if isinstance(engines, str) or callable(engines):
+        engines = [engines]
+    dtypes = [dtypes] if isinstance(dtypes, str) else dtypes
     for dtype in dtypes or ():
         if dtype not in DTYPES:
             raise InputError(f"unknown dtype '{dtype}'{nearest(dtype, DTYPES)}; known: {', '.join(DTYPES)}")
@@ -100,6 +105,8 @@ def _scenarios(wanted: Iterable[ScenarioLike] | None) -> list[Scenario]:
 def _resolved(item: ScenarioLike, known: Sequence[str]) -> list[Scenario]:
     if isinstance(item, Scenario):
         return [item]
+    if not isinstance(item, str | os.PathLike):
+        raise InputError(f"a scenario is a name, a file or a Scenario, not {type(item).__name__}")
     text = os.fspath(item)
     matching = [name for name in known if fnmatchcase(name, text)]
     if matching:

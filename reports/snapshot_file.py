@@ -93,6 +93,8 @@ def read(path: Path) -> Snapshot:
     except InputError:
         raise
     except FileNotFoundError:
+        if file.parent.is_dir() and file.name == SNAPSHOT:
+            raise InputError(f"{file.parent} holds no {SNAPSHOT}, which a run with --out writes at its end") from None
         raise InputError(f"cannot read {file}: no such file; name one that `gradparity run --out` wrote") from None
     except (OSError, pa.ArrowException, ValueError, TypeError, KeyError, MemoryError) as error:
         raise InputError(f"{file} is damaged, and cannot be used: {_line(error)}; record it again") from None

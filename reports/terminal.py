@@ -89,9 +89,11 @@ def heat_table(results: Results, screen: Screen) -> Iterator[Text]:
         for scenario in results.scenario_names:
             line = Text(set_cell_size(screen.say(scenario), name_width - 1) + " ")
             for engines, width in block:
+                column = _column(engines)
                 for engine in engines:
                     line += _square(squares.get((scenario, engine)))
-                line.append(" " * (width - COLUMN * len(engines)))
+                    line.append(" " * (column - COLUMN))
+                line.append(" " * (width - column * len(engines)))
             yield line
     present = {square.verdict for square in squares.values()}
     symbols = [f"{symbol} {verdict}" for verdict, symbol in SYMBOLS.items() if verdict in present]
@@ -108,14 +110,21 @@ def _blocks(engines: list[str], room: int) -> Iterator[Block]:
     for framework, names in groupby(engines, key=_framework):
         rest = list(names)
         while rest:
-            group, rest = rest[: max(1, room // COLUMN)], rest[max(1, room // COLUMN) :]
-            width = max(COLUMN * len(group), min(len(framework), FRAMEWORK) + 1)
+            most = max(1, room // _column(rest))
+            group, rest = rest[:most], rest[most:]
+            width = max(_column(group) * len(group), min(len(framework), FRAMEWORK) + 1)
             if block and sum(w for _, w in block) + width > room:
                 yield block
                 block = []
             block.append((group, width))
     if block:
         yield block
+
+
+def _column(engines: list[str]) -> int:
+    """Return the width of a column of these: names of variants are known by their beginning, those of functions not."""
+    functions = [engine.rpartition(":")[2] for engine in engines if ".py:" in engine]
+    return max([COLUMN, *(min(len(name), FRAMEWORK) + 1 for name in functions)])
 
 
 def _framework(engine: str) -> str:
@@ -125,9 +134,10 @@ def _framework(engine: str) -> str:
 def _heads(block: Block, name_width: int, screen: Screen) -> Iterator[Text]:
     frameworks, variants = Text(" " * name_width), Text(" " * name_width)
     for engines, width in block:
+        column = _column(engines)
         frameworks += Text(set_cell_size(screen.say(_framework(engines[0])), width - 1) + " ", style="bold")
         heads = [
-            set_cell_size(screen.say(engine.rpartition(":")[2]) if ":" in engine else "", COLUMN - 1)
+            set_cell_size(screen.say(engine.rpartition(":")[2]) if ":" in engine else "", column - 1)
             for engine in engines
         ]
         variants += Text(set_cell_size(" ".join(heads), width), style="bold")

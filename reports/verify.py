@@ -21,8 +21,8 @@ OnCell = Callable[[Cell], None]
 
 
 def verify(
-    scenarios: Iterable[ScenarioLike] | None = None,
-    engines: Iterable[EngineLike] | None = None,
+    scenarios: Iterable[ScenarioLike] | ScenarioLike | None = None,
+    engines: Iterable[EngineLike] | EngineLike | None = None,
     *,
     dtypes: Sequence[str] | None = None,
     strict: bool = False,
@@ -31,7 +31,7 @@ def verify(
     jobs: int | None = None,
 ) -> Results:
     """Run `scenarios` (names, files, `Scenario` objects; default: all that ship) on `engines` (names, patterns,
-    ``file.py:function``, functions; default: all that are installed) and judge them.
+    ``file.py:function``, functions; default: all that are installed) and judge them; one alone needs no list.
 
     `strict` makes a suspect quantity fail also on structured data; `full` runs the catalogue in both dtypes, on
     slow-compiling engines too; `timeout` is in seconds a cell. Raises InputError before anything runs if an input is

@@ -1,0 +1,117 @@
+"""What is asked for: one thing or several, bad arguments and options; and what is said where little was given."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from gradparity.adapters.function_engine import StepProblem
+from gradparity.reference.data import Inline
+from gradparity.reference.errors import InputError
+from gradparity.reference.expected import Expected
+from gradparity.reference.initial import Constant
+from gradparity.reference.problem import Layer, Loss
+from gradparity.reference.scenario import Scenario
+from gradparity.reports import story, terminal
+from gradparity.reports.cli import cli
+from gradparity.reports.verify import verify
+
+ZEROS = Scenario(
+    "zeros", [Layer(1)], Loss("squared_error"), Inline(((0.0,),), ((0.0,),)), Constant(0.0),
+    dtypes=("float32",), expected=(Expected(1, "loss", (0, 0), "0.0"),),
+)  # fmt: skip
+
+
+def student(*names: str) -> Any:
+    """Return an engine that gives some zeros, which are right where all data are."""
+
+    def engine(p: StepProblem) -> dict[str, Any]:
+        zeros = {"loss": np.zeros((1, 1), p.dtype), "dW1": np.zeros_like(p.W[0]), "db1": np.zeros_like(p.b[0])}
+        return {name: zeros[name] for name in names}
+
+    return engine
+
+
+@pytest.mark.parametrize(
+    ("given", "says", "code"),
+    [
+        (("loss", "dW1", "db1"), "1 engine, every gradient within its bound; 1 printed figure met.", 0),
+        (("loss", "dW1"), "all that was given within its bound; 1 printed figure met (1 without every gradient", 0),
+        (("loss",), "all that was given within its bound; 1 printed figure met (1 without every gradient", 0),
+        ((), "Nothing was judged.", 3),
+    ],
+)
+def test_what_was_not_given_is_not_called_right(given: tuple[str, ...], says: str, code: int) -> None:
+    results = verify(ZEROS, student(*given))
+    assert says in story.headline(results)
+    assert results.exit_code == code
+
+
+def test_engines_that_gave_nothing_are_not_counted() -> None:
+    def nothing(_: StepProblem) -> dict[str, Any]:
+        return {}
+
+    said = story.headline(verify(ZEROS, [student("dW1", "db1"), nothing]))
+    assert "1 cell, 1 scenario, 1 engine, every gradient within its bound (1 not given: see below)" in said
+
+
+@pytest.mark.parametrize("value", [None, 1j * np.ones((1, 1)), np.array("one")])
+def test_what_is_no_number_is_told(value: Any) -> None:
+    (cell,) = verify(ZEROS, lambda _: {"dW1": value}).cells
+    assert "dW1 came back as" in cell.message
+    assert "holds no real numbers" in cell.message
+
+
+def test_one_thing_may_stand_where_several_may() -> None:
+    (cell,) = verify("xor-tape", "numpy", dtypes="float32").cells
+    assert (cell.scenario, cell.dtype, cell.engine) == ("xor-tape", "float32", "numpy")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "says"),
+    [
+        (([3],), {}, "not int"),
+        (("xor-tape", [3]), {}, "not int"),
+        (("xor-tape", "numpy"), {"timeout": -1}, "timeout"),
+        (("xor-tape", "numpy"), {"timeout": float("nan")}, "timeout"),
+    ],
+)
+def test_bad_arguments_are_named(arguments: tuple[Any, ...], options: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        verify(*arguments, **options)
+
+
+@pytest.mark.parametrize("options", [["--timeout", "nan"], ["--timeout", "0"], ["--out", ""], ["--junit", ""]])
+def test_bad_options_are_refused(options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(cli, ["run", "xor-tape", "--engine", "numpy", *options])
+    assert done.exit_code == 2, done.output
+    assert options[0] in done.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_no_function_is_told(tmp_path: Path) -> None:
+    (file := tmp_path / "mine.py").write_text("right = 3\n")
+    done = CliRunner().invoke(cli, ["run", "xor-tape", "--engine", f"{file}:right"])
+    assert done.exit_code == 3
+    assert "right is a int, not a function" in " ".join(done.output.split())
+
+
+def test_a_folder_without_a_snapshot_is_told(tmp_path: Path) -> None:
+    done = CliRunner().invoke(cli, ["diff", str(tmp_path), str(tmp_path)])
+    assert done.exit_code == 2
+    assert "holds no snapshot.parquet" in " ".join(done.output.split())
+
+
+def test_engines_of_ones_own_are_headed_by_their_functions() -> None:
+    results = verify(ZEROS, student("dW1", "db1"))
+    names = ("right", "right_too", "a_long_name_of_one")
+    cells = [replace(results.cells[0], engine=f"/home/me/backward.py:{name}") for name in names]
+    said = terminal.render(replace(results, cells=cells))
+    assert "a_long_name_ right        right_too " in said
+    assert max(map(len, said.splitlines())) <= 80
