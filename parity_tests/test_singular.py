@@ -151,6 +151,26 @@ def test_softmax_of_logits_that_overflow_may_be_nan() -> None:
     assert judged(scenario, nan).verdict is Verdict.WITHIN
 
 
+@pytest.mark.parametrize("names", [("Z", "A", "d"), ("A", "d")], ids=" ".join)
+def test_a_derivative_may_be_of_a_pre_activation_that_was_not_given(names: tuple[str, ...]) -> None:
+    def engine(p: StepProblem) -> dict[str, Any]:
+        Z = p.W[0] @ p.X + p.b[0]
+        e = np.exp(Z)
+        A = e / (1 + e)
+        dA = 2 * (A - p.Y) / np.asarray(p.N, p.dtype)
+        own = 1 / (1 + np.exp(-Z.astype(np.float64)))
+        given = {"Z1": Z, "A1": A, "dA1": dA, "delta1": (dA * own * (1 - own)).astype(p.dtype)}
+        return {name: a for name, a in given.items() if name.startswith(names)}
+
+    X = -(10 ** np.random.default_rng(0).uniform(-2, 1.9, 60_000))[:, None]
+    data = inline(X, np.full_like(X, 0.3))
+    scenario = Scenario(
+        "own", [Layer(1, "sigmoid")], Loss("squared_error"), data, Given(W1=[[1.0]]), dtypes=("float32",)
+    )
+    cell = judged(scenario, engine)
+    assert cell.verdict is Verdict.WITHIN, cell.first_wrong
+
+
 @pytest.mark.parametrize("name", ["A", "d"])
 def test_a_slope_above_one_may_overflow(name: str) -> None:
     data, weights, loss = inline([[-3e38]], [[0.0]]), Given(W1=[[1.0]]), Loss("half_squared_error")

@@ -150,7 +150,7 @@ class Evaluation:
     def candidates(self, name: str) -> Iterator[Ball]:
         """Yield the ball of every formula that a correct engine may use for `name`, from the given values.
 
-        An engine that gives both ``Z_l`` and ``A_l`` may take a derivative, or the loss, from either.
+        An engine that gives ``A_l`` may take a derivative, or the loss, from its ``Z_l``, given or not.
         """
         row = self.rows[name]
         formulas = (row, *row.alternatives)
@@ -161,8 +161,7 @@ class Evaluation:
             yield self.evaluate(row.fused)
         for formula in formulas:
             for A in formula.inputs:
-                Z = A.replace("A", "Z")
-                if not formula.products and A[0] == "A" and A in self.given and Z in self.given:
+                if not formula.products and A[0] == "A" and A in self.given:
                     yield self.evaluate(formula, **{A: self.evaluate(self.rows[A])})
         if self.otherwise and not self.from_given(name):
             yield from map(_other_way, self.otherwise.candidates(name))

@@ -81,7 +81,7 @@ def _ways(evaluation: Evaluation, row: Row) -> Iterator[tuple[Row, dict[str, Bal
     for formula in (row, *row.alternatives):
         yield formula, {}
         for A in formula.inputs:
-            if not formula.products and A[0] == "A" and A.replace("A", "Z") in evaluation.given:
+            if not formula.products and A[0] == "A" and A in evaluation.given:
                 yield formula, {A: evaluation.evaluate(evaluation.rows[A])}
 
 
