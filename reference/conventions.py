@@ -137,6 +137,23 @@ def _jax_leaky_relu(problem: Problem) -> tuple[Row, ...]:
     return tuple(pullback_row(f, l, layer) for l, layer in layers if layer.activation == "leaky_relu")
 
 
+def _tensorflow_fused_relu(problem: Problem) -> tuple[Row, ...]:
+    """Take ReLU of NaN to be 0. Source: TensorFlow in a ``tf.function``, by oneDNN's kernel for ``relu(X W + b)``."""
+
+    def hiding(row: Row) -> Row:
+        def compute(on: Any, Z: Array) -> Array:
+            return np.where(np.isnan(Z), 0, row.compute(on, Z)).astype(Z.dtype)
+
+        def bounded(r: Rounding, value: Array, Z: Ball) -> Error:
+            error = row.bound(r, value, Z)
+            return error._replace(rad=np.where(np.isnan(Z.mid), 0.0, error.rad), var=None)
+
+        return replace(row, compute=compute, bound=bounded)
+
+    names = {f"A{l}" for l, layer in enumerate(problem.layers, 1) if layer.activation == "relu"}
+    return tuple(hiding(row) for row in problem_rows(problem) if row.name in names)
+
+
 def _tensorflow_leaky_relu(problem: Problem) -> tuple[Row, ...]:
     """Round the slope to float32. Source: TensorFlow, the attribute ``alpha`` of the op ``LeakyRelu``."""
     layers = tuple(replace(layer, slope=float(np.float32(layer.slope))) for layer in problem.layers)
@@ -192,6 +209,7 @@ CONVENTIONS: dict[str, Convention] = {
     **{name: _of_loss(losses, variant) for name, (losses, variant) in LOSS_VARIANTS.items()},
     "jax-leaky-relu": _jax_leaky_relu,
     "tensorflow-leaky-relu": _tensorflow_leaky_relu,
+    "tensorflow-fused-relu": _tensorflow_fused_relu,
     "keras-tensorflow-logits": _keras_tensorflow_logits,
     "keras-loss-metric": _keras_loss_metric,
 }
