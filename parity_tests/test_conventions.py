@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from gradparity.adapters.outcome import Chunk
+from gradparity.reference.bounds import rounding
+from gradparity.reference.compare import best
 from gradparity.reference.conventions import FLOAT32, conventional
 from gradparity.reference.data import Inline
 from gradparity.reference.evaluation import Evaluation, Working, problem_rows, reference
@@ -157,3 +159,17 @@ def test_every_listed_convention_exists() -> None:
                      for n in conventions(engine, d)}  # fmt: skip
     found = [name for name, _ in conventional(p, reference(p), sorted(names))]
     assert {"float32", "keras-tensorflow-logits", "tensorflow-leaky-relu"} <= set(found)
+
+
+def test_a_relu_that_hides_nan_is_named_and_hides_nothing_else() -> None:
+    data = Inline(((1.0, 2.0),), ((0.0, 0.0),))
+    p = Scenario("nan", [Layer(2, "relu")], Loss("squared_error"), data).problem("float32")
+    W = np.array([[[np.nan, 1.0], [1.0, 1.0]]], np.float32)
+    given = {"X": p.X[None], "W1": W, "b1": np.zeros((1, 2, 1), np.float32)}
+    table = Evaluation(rounding("float32"), problem_rows(p), given)
+    ((_, hiding),) = conventional(p, table, ["tensorflow-fused-relu"])
+    with np.errstate(all="ignore"):
+        for value, clean in ((0.0, True), (1.0, False), (np.nan, False)):
+            A = np.array([[[value], [3.0]]], np.float32)
+            assert best(A, hiding.candidates("A1")).clean is clean
+            assert best(A, table.candidates("A1")).clean is bool(np.isnan(value))
