@@ -18,7 +18,7 @@ from gradparity.reference.initial import Constant
 from gradparity.reference.problem import Layer, Loss
 from gradparity.reference.scenario import Scenario
 from gradparity.reports import story, terminal
-from gradparity.reports.cli import cli
+from gradparity.reports.cli import cli, main
 from gradparity.reports.verify import verify
 
 ZEROS = Scenario(
@@ -115,3 +115,20 @@ def test_engines_of_ones_own_are_headed_by_their_functions() -> None:
     said = terminal.render(replace(results, cells=cells))
     assert "a_long_name_ right        right_too " in said
     assert max(map(len, said.splitlines())) <= 80
+
+
+def test_a_defect_of_ones_own_is_no_verdict(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError("all input arrays must have the same shape")
+
+    monkeypatch.setattr("gradparity.reports.plan.plan", broken)
+    monkeypatch.setattr("gradparity.reports.cli_run.plan", broken)
+    monkeypatch.setattr("sys.argv", ["gradparity", "run", "xor-tape", "--engine", "numpy"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 70
+    said = capsys.readouterr().err
+    assert "all input arrays must have the same shape" in said
+    assert "please report it" in said

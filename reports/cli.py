@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from math import isnan
 from pathlib import Path
@@ -18,7 +19,7 @@ from gradparity.reference.errors import InputError
 if TYPE_CHECKING:
     from gradparity.reports.screen import Screen
 
-INTERRUPTED, BROKEN_PIPE = 130, 141
+DEFECT, INTERRUPTED, BROKEN_PIPE = 70, 130, 141
 
 
 class _Path(click.Path):
@@ -378,4 +379,9 @@ def history(package: str, range_: str, **options: Any) -> None:
 
 def main() -> None:
     """Run the command line; the entry point ``gradparity``."""
-    cli(prog_name="gradparity")
+    try:
+        cli(prog_name="gradparity")
+    except Exception:  # noqa: BLE001 - what nobody foresaw must not end with 1, which says that an engine is wrong
+        traceback.print_exc()
+        click.echo(f"gradparity {__version__} has a defect: please report it, with these lines.", err=True)
+        sys.exit(DEFECT)
