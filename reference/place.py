@@ -21,8 +21,7 @@ def place(quantity: str, compared: Comparison) -> str:
     elif len(where) == 1:
         what = _relation(float(values[0]), float(exact[0]))
     if outside.size == 1:
-        # One number is some number of times another, whatever it is.
-        return UNKNOWN if " times " in what else f"{quantity} {what}"
+        return f"{quantity} {what}"
     if len(where) <= SHOWN < outside.size or (what and len(where) < outside.size):
         shown = " and ".join(f"[{i}, {j}]" for i, j in where[:SHOWN])
         more = f" and {len(where) - SHOWN} more" if len(where) > SHOWN else ""
