@@ -10,8 +10,11 @@ import pytest
 
 from gradparity.adapters.function_engine import StepProblem
 from gradparity.parity_tests.test_campaign import correct
+from gradparity.reference.bounds import Ball, rounding
+from gradparity.reference.compare import against
 from gradparity.reference.data import Inline
 from gradparity.reference.errors import InputError
+from gradparity.reference.evaluation import Evaluation, problem_rows
 from gradparity.reference.initial import Given
 from gradparity.reference.problem import Array, Layer, Loss
 from gradparity.reference.scenario import Scenario
@@ -186,3 +189,52 @@ def test_a_factor_that_is_subnormal_is_bad_input(change: dict[str, Any]) -> None
     assert scenario.problem("float64")
     with pytest.raises(InputError, match="subnormal in float32"):
         scenario.problem("float32")
+
+
+def probabilities(dtype: str, rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[Ball, Array]:
+    """Return balls near 0 and near 1, of all sizes, and a number of `dtype` in each that an engine may have there."""
+    info = np.finfo(dtype)
+    smallest, nearest_to_one = float(info.smallest_subnormal), 1 - float(info.epsneg)
+    distance = 10.0 ** rng.uniform(np.log10(smallest), 0, shape)
+    mid = np.where(rng.random(shape) < 0.5, distance, 1 - distance)
+    rad = mid * 10.0 ** rng.uniform(np.log10(info.eps), 0, shape) + rounding(dtype).omega
+    lowest, highest = np.maximum(mid - rad, smallest), np.minimum(mid + rad, nearest_to_one)
+    share = rng.choice([0.0, 1.0, *rng.random(4)], shape)
+    between = np.where(
+        rng.random(shape) < 0.5, lowest + share * (highest - lowest), lowest ** (1 - share) * highest**share
+    )
+    held = np.clip(between.astype(dtype), lowest.astype(dtype), nearest_to_one)
+    return Ball(mid.astype(rounding(dtype).wide), rad, None), np.where(
+        np.abs(held - mid) <= rad, held, mid.astype(dtype)
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("loss", "output"), [("bce", "sigmoid"), ("cce", "softmax")])
+def test_what_is_finite_is_within_what_is_accepted(loss: str, output: str, dtype: str) -> None:
+    rng = np.random.default_rng(11)
+    shape = (20_000, 2, 3)
+    A, a = probabilities(dtype, rng, shape)
+    # A probability of 0 or 1, as rounding makes it, is met, and not near.
+    y = np.where(rng.random(shape) < 0.5, rng.integers(0, 2, shape), 10.0 ** rng.uniform(-44, 0, shape)).astype(dtype)
+    data = inline([[1.0]] * 3, [[0.0, 1.0]] * 3)
+    problem = Scenario("one", [Layer(2, output)], Loss(loss), data).problem(dtype)
+    rows = {row.name: row for row in problem_rows(problem)}
+    evaluation, one, N = Evaluation(rounding(dtype), tuple(rows.values()), {}), a.dtype.type(1), a.dtype.type(3)
+    with np.errstate(all="ignore"):
+        if loss == "bce":
+            gradients = [
+                ((one - y) / (one - a) - y / a) / N,
+                (a - y) / (a * (one - a)) / N,
+                (one - y) / N / (one - a) - y / N / a,
+            ]
+            losses = [-(y * np.log(a)) - (one - y) * np.log1p(-a), -(y * np.log(a)) - (one - y) * np.log(one - a)]
+        else:
+            gradients, losses = [-(y / a) / N, -(y / N) / a], [-(y * np.log(a))]
+        found = [("dA1", value) for value in gradients]
+        found += [("loss", value.sum(axis=(1, 2), keepdims=True) / N) for value in losses]
+        for name, value in found:
+            ball = evaluation.evaluate(rows[name], A1=A, Y=Ball(y))
+            compared = against(value, ball)
+            assert not compared.outside.any(), (name, float(np.nanmax(compared.ratio)))
+            assert compared.judged.mean() > 0.5

@@ -54,8 +54,9 @@ def _log_spread(x: Array, rad: Array | float, least: float) -> Array:
 
 def _inverse_spread(x: Array, rad: Array | float, least: float) -> Array:
     """Return the largest ``|1/(x ± rad) − 1/x|`` over numbers from `least` to 1."""
-    up = np.minimum(rad, 1 - x)
-    return np.maximum(np.minimum(rad, x - least) / (x * np.maximum(x - rad, least)), up / (x * (x + up)))
+    down, up = np.minimum(rad, x - least) / x, np.minimum(rad, 1 - x)
+    # One after the other, as a product of two such numbers may underflow.
+    return np.maximum(down / np.maximum(x - rad, least), up / x / (x + up))
 
 
 def _lost_targets(r: Rounding, y: Array, x: Array, inherited: Array | float) -> Array:
@@ -87,7 +88,7 @@ def bce_gradient(r: Rounding, a: Ball, y: Array, value: Array) -> Terms:
     inherited: Array | float = 0.0
     curvature: Array | float = 0.0
     if not a.exact:
-        inherited = y * _inverse_spread(A, a.rad, r.tiny / 3.9) + (1 - y) * _inverse_spread(B, a.rad, r.u / 2)
+        inherited = weighted(y, _inverse_spread(A, a.rad, r.least)) + (1 - y) * _inverse_spread(B, a.rad, r.u / 2)
         curvature = weighted(y, 1 / A**2) + weighted(1 - y, 1 / B**2)
     own = r.gamma(6) * (S + inherited) + _lost_targets(r, y, 1 / A, inherited) + r.omega
     open_ = _to_zero(r, a, A) | _to_one(r, a, A)
@@ -142,7 +143,7 @@ def cce_term(r: Rounding, a: Ball, y: Array, value: Array) -> Terms:
 def cce_gradient(r: Rounding, a: Ball, y: Array, value: Array) -> Terms:
     """``γ₄ y/a + sub(y)/a + ω``."""
     A = magnitude(a.mid)
-    inherited = 0.0 if a.exact else y * _inverse_spread(A, a.rad, r.tiny / 3.9)
+    inherited = 0.0 if a.exact else weighted(y, _inverse_spread(A, a.rad, r.least))
     own = r.gamma(4) * (weighted(y, 1 / A) + inherited) + _lost_targets(r, y, 1 / A, inherited) + r.omega
     var = 0.0 if a.exact else np.square(weighted(y, 1 / A**2)) * a.var
     open_ = _to_zero(r, a, A)
