@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import platform
 import re
-from email.parser import HeaderParser
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
@@ -28,12 +27,11 @@ def distributions() -> dict[str, str]:
     """
     there: dict[str, str] = {}
     for found in metadata.distributions():
-        text = found.read_text("METADATA") or found.read_text("PKG-INFO") or found.read_text("") or ""
-        # `found.name` and `found.version` would each parse the description below these headers, which is long.
-        headers = HeaderParser().parsestr(text.partition("\n\n")[0])
+        # `found.name` and `found.version` would each read and parse it anew.
+        about = found.metadata
         # A folder of metadata that was half removed has no name.
-        if name := headers["Name"]:
-            there.setdefault(normalized(name), headers["Version"])
+        if name := about["Name"]:
+            there.setdefault(normalized(name), about["Version"])
     return dict(sorted(there.items()))
 
 

@@ -11,11 +11,16 @@ import pytest
 from click.testing import CliRunner
 
 from gradparity.adapters.function_engine import StepProblem
+from gradparity.adapters.loop import run
+from gradparity.adapters.numpy_engine import NumPyAdapter
+from gradparity.adapters.outcome import Chunk
+from gradparity.adapters.protocol import Network, Pairs, PlainProgram
+from gradparity.parity_tests.correct import correct
 from gradparity.reference.data import Inline
-from gradparity.reference.errors import InputError
+from gradparity.reference.errors import InputError, nearest
 from gradparity.reference.expected import Expected
 from gradparity.reference.initial import Constant
-from gradparity.reference.problem import Layer, Loss
+from gradparity.reference.problem import Array, Layer, Loss
 from gradparity.reference.scenario import Scenario
 from gradparity.reports import story, terminal
 from gradparity.reports.cli import cli, main
@@ -123,7 +128,6 @@ def test_a_defect_of_ones_own_is_no_verdict(
     def broken(*_: object, **__: object) -> None:
         raise ValueError("all input arrays must have the same shape")
 
-    monkeypatch.setattr("gradparity.reports.plan.plan", broken)
     monkeypatch.setattr("gradparity.reports.cli_run.plan", broken)
     monkeypatch.setattr("sys.argv", ["gradparity", "run", "xor-tape", "--engine", "numpy"])
     with pytest.raises(SystemExit) as end:
@@ -132,3 +136,47 @@ def test_a_defect_of_ones_own_is_no_verdict(
     said = capsys.readouterr().err
     assert "all input arrays must have the same shape" in said
     assert "please report it" in said
+
+
+def test_a_bare_number_of_an_adapter_takes_the_working_dtype() -> None:
+    class Bare(NumPyAdapter):
+        def plain(self, network: Network, weights: Pairs) -> PlainProgram:
+            program = super().plain(network, weights)
+            step = program.step
+
+            def stepped(X: Array, Y: Array) -> tuple[float, Pairs]:
+                loss, gradients = step(X, Y)
+                return float(np.asarray(loss).item()), gradients
+
+            program.step = stepped  # type: ignore[method-assign]
+            return program
+
+    problem = ZEROS.problem("float32")
+    chunk, end = run(Bare(), problem)
+    assert isinstance(chunk, Chunk), end
+    assert chunk.plain["loss"].dtype == np.float32
+
+
+def test_a_name_in_other_letters_is_the_nearest() -> None:
+    assert nearest("dw1", ["db1", "dW1"]) == " (did you mean 'dW1'?)"
+
+
+def late(p: StepProblem) -> dict[str, Any]:
+    """Ten times the gradient in the second step, a hundred times in the third; and a learning rate of float32."""
+    trace = correct(p)
+    rate = p.X.dtype.type(np.float32(p.learning_rate))
+    return {"dW1": trace["dW1"] * 10.0**p.step, "db1": trace["db1"], "W1_next": p.W[0] - rate * trace["dW1"]}
+
+
+def test_a_cause_is_told_with_its_step_and_a_rate_with_its_digits() -> None:
+    data = Inline(((1.0,), (2.0,)), ((0.5, 1.0), (0.25, -3.0)))
+    scenario = Scenario("late", [Layer(2)], Loss("squared_error"), data, steps=4, dtypes=("float64",))
+    (cell,) = verify(scenario, late).cells
+    said = {f.quantity: dict(story.explain_finding(f, cell.dtype)) for f in cell.findings if f.worst}
+    assert " in step 4: " in said["dW1"]["worst"]
+    assert said["dW1"]["cause"].startswith("in step 2, dW1")
+    (cell,) = verify(scenario, lambda p: late(p) | {"dW1": correct(p)["dW1"]}).cells
+    said = {f.quantity: dict(story.explain_finding(f, cell.dtype)) for f in cell.findings if f.worst}
+    assert (
+        "a learning rate of 0.10000000149, which float32 makes of it; the scenario's is 0.1" in said["W1_next"]["cause"]
+    )

@@ -17,14 +17,14 @@ from hypothesis import HealthCheck, Phase, given, settings
 from gradparity.adapters import registry
 from gradparity.adapters.function_engine import StepProblem
 from gradparity.adapters.pool import Pool, PoolClosedError
+from gradparity.parity_tests.correct import correct
 from gradparity.parity_tests.strategies import scenarios
 from gradparity.reference.activations import ACTIVATIONS
 from gradparity.reference.data import Inline
 from gradparity.reference.errors import InputError
-from gradparity.reference.evaluation import Working, problem_rows
 from gradparity.reference.initial import Given
 from gradparity.reference.losses import LOSSES
-from gradparity.reference.problem import Layer, Loss, Problem
+from gradparity.reference.problem import Layer, Loss
 from gradparity.reference.scenario import Scenario
 from gradparity.reference.verdict import Verdict
 from gradparity.reports.campaign import Campaign
@@ -43,18 +43,6 @@ COUNT = 96
 
 def ignore(cell: Cell) -> None:
     assert cell.scenario
-
-
-def correct(p: StepProblem) -> dict[str, Any]:
-    """The table, evaluated in the working precision."""
-    problem = Problem("", p.dtype, p.layers, p.loss, p.learning_rate, p.X, p.Y, (), (), ((0, p.m),))
-    values: dict[str, Any] = {"X": p.X, "Y": p.Y}
-    for l, (W, b) in enumerate(zip(p.W, p.b, strict=True), 1):
-        values |= {f"W{l}": W, f"b{l}": b}
-    with np.errstate(all="ignore"):
-        for row in problem_rows(problem):
-            values[row.name] = row.compute(Working(), *(values[name] for name in row.inputs)).astype(p.dtype)
-    return {row.name: values[row.name] for row in problem_rows(problem)}
 
 
 def doubled_tanh(p: StepProblem) -> dict[str, Any]:

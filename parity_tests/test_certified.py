@@ -33,8 +33,7 @@ KINDS: tuple[Reduction, Reduction] = ("mean", "sum")
 REDUCTIONS = [Loss("", samples, outputs) for samples, outputs in product(KINDS, repeat=2)]
 FITTING = [(loss, activation) for loss, J in LOSSES.items() for activation in J.activations]
 HIDDEN = sorted(ACTIVATIONS)
-DEPTHS = (1, 2, 4)
-"""Three layers have no kind of row that four have not."""
+DEPTHS = (1, 2, 3, 4)
 NO_EXTENDED = float(np.finfo(np.longdouble).eps) > 2.0**-63
 EXTENDED = pytest.mark.skipif(
     NO_EXTENDED, reason="here a long double is no finer than float64: bounds are 5 times wider"

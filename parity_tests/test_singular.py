@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gradparity.adapters.function_engine import StepProblem
-from gradparity.parity_tests.test_campaign import correct
+from gradparity.parity_tests.correct import correct
 from gradparity.reference.bounds import Ball, rounding
 from gradparity.reference.compare import against
 from gradparity.reference.data import Inline
