@@ -10,12 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from gradparity import verify
-from gradparity.adapters.function_engine import StepProblem
+from gradparity.parity_tests.correct import correct
 from gradparity.reference import catalogue
 from gradparity.reference.bounds import rounding
-from gradparity.reference.evaluation import Working
-from gradparity.reference.formulas import table
-from gradparity.reference.problem import Array
 from gradparity.reports import explain
 from gradparity.reports.cli import cli
 from gradparity.reports.results import Results
@@ -24,20 +21,9 @@ from gradparity.reports.store import save
 SCENARIOS = ("textbook-bce", "lpa-regression", "leaky-regression", "mazur", "saturated-probabilities")
 
 
-def exactly(p: StepProblem) -> dict[str, Array]:
-    """Return what the reference computes: recomputing it gives the very numbers that were judged."""
-    values = {"X": p.X, "Y": p.Y}
-    for l, (W, b) in enumerate(zip(p.W, p.b, strict=True), start=1):
-        values |= {f"W{l}": W, f"b{l}": b}
-    trace = {}
-    for row in table(p.X.shape[0], p.layers, p.loss, p.learning_rate):
-        trace[row.name] = values[row.name] = row.compute(Working(), *(values[name] for name in row.inputs))
-    return trace
-
-
 @pytest.fixture(scope="module")
 def results() -> Results:
-    found = verify(SCENARIOS, [exactly])
+    found = verify(SCENARIOS, [correct])
     sources = {
         name: {"toml": s.to_toml(), "folder": str(s.folder)} for name in SCENARIOS for s in [catalogue.load(name)]
     }
@@ -98,20 +84,20 @@ def run(results: Results, folder: Path, *arguments: str) -> tuple[int, str]:
 
 
 def test_the_command_shows_numbers_terms_and_bound(results: Results, tmp_path: Path) -> None:
-    code, text = run(results, tmp_path, "textbook-bce", "exactly", "dW2", "--dtype", "float32")
+    code, text = run(results, tmp_path, "textbook-bce", "correct", "dW2", "--dtype", "float32")
     assert code == 0, text
     for part in ("dW2 = delta2 A1ᵀ", "+ delta2[0, 0] A1[", "γ_7 S", "the bound, term by term", "underflow"):
         assert part in text, part
-    code, text = run(results, tmp_path, "leaky-regression", "exactly", "delta1")
+    code, text = run(results, tmp_path, "leaky-regression", "correct", "delta1")
     assert "> 0 else" in text
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("textbook-bce", "exactly", "dW9"), "no quantity 'dW9'"),
-        (("textbook-bcd", "exactly", "dW1"), "did you mean 'textbook-bce'?"),
-        (("textbook-bce", "exactli", "dW1"), "did you mean 'exactly'?"),
+        (("textbook-bce", "correct", "dW9"), "no quantity 'dW9'"),
+        (("textbook-bcd", "correct", "dW1"), "did you mean 'textbook-bce'?"),
+        (("textbook-bce", "corect", "dW1"), "did you mean 'correct'?"),
     ],
 )
 def test_what_is_not_there_is_said(results: Results, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
@@ -122,7 +108,7 @@ def test_what_is_not_there_is_said(results: Results, tmp_path: Path, arguments: 
 
 def test_a_scenario_that_is_no_longer_there_leaves_what_was_saved(results: Results, tmp_path: Path) -> None:
     changed = [replace(c, data_sha256="0" * 64) for c in results.cells]
-    code, text = run(replace(results, cells=changed), tmp_path, "textbook-bce", "exactly", "dW1")
+    code, text = run(replace(results, cells=changed), tmp_path, "textbook-bce", "correct", "dW1")
     assert code == 0
     assert "not those that" in text
     assert "term by term" not in text

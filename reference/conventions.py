@@ -87,7 +87,7 @@ def _keras_probabilities(J: LossFunction, dtype: str) -> LossFunction:
         return terms._replace(own=terms.own + (r.gamma(a.mid.shape[-2] + 4) * total(y) if J.classes else 0.0))
 
     return replace(
-        J, term=lambda a, y: J.term(clipped(a), y), limit=None, gradient=gradient,
+        J, term=lambda a, y: J.term(clipped(a), y), limit=None, regular=None, gradient=gradient,
         term_error=term_error, gradient_error=gradient_error,
     )  # fmt: skip
 
@@ -112,7 +112,10 @@ def _torch_bceloss(J: LossFunction, dtype: str, smallest: float) -> LossFunction
         # What underflows in (a − y)/N is divided by the same small number.
         return Terms(r.gamma(6) * np.abs(value) + r.omega / np.maximum(a.mid * (1 - a.mid), 1e-12), 0.0, 0.0)
 
-    return replace(J, term=term, limit=None, gradient=gradient, term_error=term_error, gradient_error=gradient_error)
+    return replace(
+        J, term=term, limit=None, regular=None, gradient=gradient,
+        term_error=term_error, gradient_error=gradient_error,
+    )  # fmt: skip
 
 
 def _of_loss(names: tuple[str, ...], variant: Variant) -> Convention:

@@ -11,7 +11,6 @@ import numpy as np
 from gradparity.reference import exact
 from gradparity.reference.bounds import Ball, Rounding, rounding
 from gradparity.reference.formulas import Row, rows_by_name, table
-from gradparity.reference.loss_bounds import inside
 from gradparity.reference.problem import Array, Problem
 
 BLOCK = 2**16
@@ -98,8 +97,9 @@ class Evaluation:
     def evaluate(self, row: Row, **replaced: Ball) -> Ball:
         """Compute `row` from its inputs, of which some may be `replaced`."""
         inputs = [replaced[name] if name in replaced else self.ball(name) for name in row.inputs]
-        if row.singular:
-            inputs = [inside(self.r, x) for x in inputs]
+        if row.regular:
+            A, Y = inputs
+            inputs = [row.regular(self.r, A), Y]
         mids = self._inputs(row, [x.mid for x in inputs])
         mid = row.compute(self.on, *mids)
         if self.r.wide is np.float64:
@@ -147,22 +147,26 @@ class Evaluation:
             block = slice(start, start + BLOCK)
             yield block, self.evaluate(row, **{i: Ball(x[block]) for i, x in inputs.items()})
 
-    def candidates(self, name: str) -> Iterator[Ball]:
-        """Yield the ball of every formula that a correct engine may use for `name`, from the given values.
+    def ways(self, name: str) -> Iterator[tuple[Row, dict[str, Ball]]]:
+        """Yield every formula that a correct engine may use for `name`, and the inputs that are not taken as given.
 
         An engine that gives ``A_l`` may take a derivative, or the loss, from its ``Z_l``, given or not.
         """
         row = self.rows[name]
         formulas = (row, *row.alternatives)
-        for formula in formulas:
-            ball = self.evaluate(formula)
-            yield ball if formula.inputs == row.inputs else _other_way(ball)
-        if row.fused:
-            yield self.evaluate(row.fused)
+        for formula in (*formulas, *filter(None, [row.fused])):
+            yield formula, {}
         for formula in formulas:
             for A in formula.inputs:
                 if not formula.products and A[0] == "A" and A in self.given:
-                    yield self.evaluate(formula, **{A: self.evaluate(self.rows[A])})
+                    yield formula, {A: self.evaluate(self.rows[A])}
+
+    def candidates(self, name: str) -> Iterator[Ball]:
+        """Yield the balls of `ways`, from the given values, and of whole programs that go another way."""
+        row = self.rows[name]
+        for formula, replaced in self.ways(name):
+            ball = self.evaluate(formula, **replaced)
+            yield _other_way(ball) if formula in row.alternatives and formula.inputs != row.inputs else ball
         if self.otherwise and not self.from_given(name):
             yield from map(_other_way, self.otherwise.candidates(name))
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from gradparity.reference import row_bounds as bound
 from gradparity.reference.activations import ACTIVATIONS, Activation, Elementwise
-from gradparity.reference.bounds import Error, T, product_bound, sum_bound
+from gradparity.reference.bounds import Ball, Error, Rounding, T, product_bound, sum_bound
 from gradparity.reference.losses import LOSSES, LossFunction
 from gradparity.reference.problem import Array, Layer, Loss
 
@@ -53,8 +53,8 @@ class Row:
     """Other formulas for the same quantity that a correct engine may use."""
     fused: Row | None = None
     """The formula of an engine that puts this row and the one before it into one, which needs no singularity."""
-    singular: bool = False
-    """Whether its logarithms or inverses of A and 1 − A may be infinite."""
+    regular: Callable[[Rounding, Ball], Ball] | None = None
+    """Brings a computed A to where a row of A and Y has no singularity, if it has one; see `LossFunction`."""
 
 
 @cache
@@ -112,7 +112,7 @@ def loss_row(J: LossFunction, layers: tuple[Layer, ...], loss: Loss) -> Row:
                 np.sum(term_of(A, Y), axis=(-2, -1), keepdims=True) / loss.divisor(n, Y.shape[-1])
             ),
             bound=lambda r, value, A, Y: bound.loss_bound(r, J, loss, A, Y),
-            alternatives=alternatives, singular=J.limit is not None,
+            alternatives=alternatives, regular=J.regular,
         )  # fmt: skip
 
     return row(J.term, (row(J.limit),) if J.limit else ())
@@ -142,7 +142,7 @@ def cotangent_row(J: LossFunction, layers: tuple[Layer, ...], loss: Loss) -> Row
         f"dA{L}", f"(1/{_divisor_formula(loss, n)}) [{D}]", (f"A{L}", "Y"), (n, "m"),
         compute=lambda on, A, Y: J.gradient(A, Y) / loss.divisor(n, Y.shape[-1]),
         bound=lambda r, dA, A, Y: bound.cotangent_bound(r, J, loss, A, Y),
-        alternatives=alternatives, singular=J.limit is not None,
+        alternatives=alternatives, regular=J.regular,
     )  # fmt: skip
 
 

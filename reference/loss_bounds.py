@@ -24,15 +24,24 @@ class Terms(NamedTuple):
     open: Array | bool = False
 
 
-def inside(r: Rounding, a: Ball) -> Ball:
-    """Return `a`, a computed probability, about numbers for which ``log a``, ``log(1−a)`` and their derivatives exist.
+def above_zero(r: Rounding, a: Ball) -> Ball:
+    """Return `a`, a computed probability, about a number for which ``log a`` and ``1/a`` exist.
 
-    What an engine has for a is a number of its precision in [0, 1], or NaN. For 0, 1 and NaN the loss is open.
+    What an engine has for a is a number of its precision in [0, 1], or NaN. For 0 and NaN the loss is open.
     """
+    return _between(a, r.tiny, 1.0)
+
+
+def below_one(r: Rounding, a: Ball) -> Ball:
+    """Return the same where ``log(1 − a)`` and ``1/(1 − a)`` must exist, too: for 1 the loss is open as well."""
+    return _between(a, r.tiny, 1.0 - r.u)
+
+
+def _between(a: Ball, low: float, high: float) -> Ball:
     if a.exact:
         return a
     unknown = np.isnan(a.mid)
-    mid = np.where(unknown, 0.5, np.clip(a.mid, r.tiny, 1 - r.u))
+    mid = np.where(unknown, 0.5, np.clip(a.mid, low, high))
     return a._replace(mid=mid, rad=np.where(unknown, 1.0, a.rad + np.abs(mid - a.mid).astype(np.float64)))
 
 

@@ -37,6 +37,8 @@ class LossFunction:
     gradient_error: Callable[[Rounding, Ball, Array, Array], lb.Terms]
     limit: Callable[[Array, Array], Array] | None = None
     """The term with ``0 log 0 = 0``, where the literal one is NaN."""
+    regular: Callable[[Rounding, Ball], Ball] | None = None
+    """Brings a computed activation to where the term and its derivative have no singularity, if they have one."""
     matched: str | None = None
     """The activation for which ``δ_L = (A·ΣY − Y)/N``, or ``(A − Y)/N``, holds."""
     by_logsumexp: Callable[[Rounding, Ball, Array, Array], lb.Terms] | None = None
@@ -65,7 +67,7 @@ LOSSES: dict[str, LossFunction] = {
         term=lambda a, y: -(y * np.log(a)) - (1 - y) * np.log1p(-a),
         limit=lambda a, y: -_xlogy(y, a) - _xlogy(1 - y, 1 - a),
         gradient=lambda a, y: (1 - y) / (1 - a) - y / a,
-        term_error=lb.bce_term, gradient_error=lb.bce_gradient, matched="sigmoid",
+        term_error=lb.bce_term, gradient_error=lb.bce_gradient, regular=lb.below_one, matched="sigmoid",
     ),
     "bce_logits": LossFunction(
         "max(Z,0) − ZY + log(1+e^−|Z|)", "σ(Z) − Y", "unit", ("linear",),
@@ -78,7 +80,8 @@ LOSSES: dict[str, LossFunction] = {
         term=lambda a, y: -total(y * np.log(a)),
         limit=lambda a, y: -total(_xlogy(y, a)),
         gradient=lambda a, y: -(y / a),
-        term_error=lb.cce_term, gradient_error=lb.cce_gradient, matched="softmax", classes=True,
+        term_error=lb.cce_term, gradient_error=lb.cce_gradient, regular=lb.above_zero, matched="softmax",
+        classes=True,
     ),
     "cce_logits": LossFunction(
         "−Σ Y log softmax(Z)", "softmax(Z)·ΣY − Y", "simplex", ("linear",),

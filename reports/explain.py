@@ -69,20 +69,11 @@ def recompute(problem: Problem, finding: Finding) -> Recomputed:
     given.pop(row.name, None)
     evaluation = Evaluation(rounding(problem.dtype), rows, given)
     with np.errstate(all="ignore"):
-        formulas = [(way, bound_at(evaluation, *way, index)) for way in _ways(evaluation, row)]
+        formulas = [(way, bound_at(evaluation, *way, index)) for way in evaluation.ways(row.name)]
         # A correct engine may use any of these; the one that it was judged by is the one with that bound.
         (formula, replaced), bound = min(formulas, key=lambda pair: abs(pair[1].total - worst.bound))
         exact = float(evaluation.evaluate(formula, **replaced).mid[(0, *index)])
     return Recomputed(formula, problem, values, index, exact, bound)
-
-
-def _ways(evaluation: Evaluation, row: Row) -> Iterator[tuple[Row, dict[str, Ball]]]:
-    """Yield the formulas that a row may be judged by, and the inputs that they take from elsewhere."""
-    for formula in (row, *row.alternatives):
-        yield formula, {}
-        for A in formula.inputs:
-            if not formula.products and A[0] == "A" and A in evaluation.given:
-                yield formula, {A: evaluation.evaluate(evaluation.rows[A])}
 
 
 def trained(problem: Problem, step: int) -> dict[str, Array]:
