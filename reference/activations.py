@@ -113,7 +113,9 @@ class Elementwise:
 
     def pullback_bound(self, r: Rounding, g: Ball, z: Ball, a: Ball, slope: float) -> Error:
         """Bound ``g f′``: ``e_g|f′| + (|g|+e_g)·slack``, the product's rounding, and what flushing g or f′ loses."""
-        F, G = magnitude(self.derivative(z.mid, a.mid, slope)), magnitude(g.mid)
+        # What is given and multiplied by 0 or 1 needs no wider type.
+        size = np.abs if self.unrounded and g.exact and z.exact else magnitude
+        F, G = size(self.derivative(z.mid, a.mid, slope)), size(g.mid)
         slack, high = self.slack(r, z, a, slope), add(G, g.rad)
         inherited = add(mul(g.rad, F), mul(high, slack.rad))
         floor = 0.0 if is_zero(slack.own) else r.omega

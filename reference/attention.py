@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gradparity.reference.bounds import Ball, Error, Rounding, T, product_bound
+from gradparity.reference.bounds import Ball, Error, Rounding, T
 from gradparity.reference.problem import Array
+from gradparity.reference.product_bounds import product_bound
 from gradparity.reference.softmax import Softmax
 
 SCALING = 3

@@ -10,13 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from math import sqrt
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from gradparity.reference import coarse
-from gradparity.reference.exact import Unevaluated
 from gradparity.reference.problem import Array
 
 ULP_ALLOWANCE: dict[str, dict[str, float]] = {
@@ -152,11 +149,6 @@ def magnitude(x: Array) -> Array:
     return np.abs(own, out=None if own is x else own)
 
 
-def _absolute(x: Array) -> Array:
-    """Return |x| in the precision in which an engine gave it, or in float64."""
-    return np.abs(x) if x.dtype == np.float32 else magnitude(x)
-
-
 def T(x: Any) -> Any:
     """Return the transpose of the last two axes; a scalar as it is."""
     return np.swapaxes(x, -1, -2) if isinstance(x, np.ndarray) else x
@@ -183,89 +175,6 @@ def times(x: Array | float, y: Array | float) -> Array | float:
     if is_zero(x) or is_zero(y):
         return 0.0
     return np.matmul(x, y)
-
-
-def product_bound(
-    r: Rounding, P: Ball, Q: Ball, extra: int, mid: Array | Unevaluated, bias: Ball | None = None
-) -> Error:
-    """Bound ``P Q (+ bias)`` for inner length n: ``γ_{n+extra} S + (n+1)ω + |P|·sub(Q) + sub(P)·|Q|``, 0 where S = 0.
-
-    ``S`` is the sum of absolute terms. Source: Higham 2002, section 3.5, with underflow by section 2.2. The variance is
-    ``u² n (mid² + (P∘P)(Q∘Q))`` (Higham and Mary 2019), and what the factors' own errors add.
-    """
-    p, q, n = _absolute(P.mid), _absolute(Q.mid), P.mid.shape[-1]
-    beta = 0.0 if bias is None else magnitude(bias.mid)
-    inherited = add(times(p, Q.rad), times(P.rad, q), times(P.rad, Q.rad), 0.0 if bias is None else bias.rad)
-    S = mid.size if isinstance(mid, Unevaluated) and mid.size is not None else coarse.product(p, q)
-    for term in (beta, inherited):
-        if not is_zero(term):
-            S += term
-    smallest, largest = S.min(initial=np.inf), S.max(initial=0.0)
-    zero = None if smallest > 0.0 else (S == 0.0) & ~_underflowing(r, add(p, P.rad), add(q, Q.rad))
-    unknown = None if largest <= r.overflow else r.overflow < S
-    floor = add((n + 1) * r.omega, times(p, r.flushed(q)), times(r.flushed(p), q))
-    rad = S
-    rad *= r.gamma(n + extra)
-    for term in (floor, inherited):
-        if not is_zero(term):
-            rad += term
-    if zero is not None:
-        rad[zero] = 0.0
-    if unknown is not None:
-        rad[unknown] = np.inf
-
-    @cache
-    def variance() -> Array:
-        p2, q2 = np.square(magnitude(P.mid)), np.square(magnitude(Q.mid))
-        inherited_var = add(times(p2, Q.var), times(P.var, q2), times(P.var, Q.var), 0.0 if bias is None else bias.var)
-        value = mid.hi if isinstance(mid, Unevaluated) else mid
-        squares = add(np.square(magnitude(value)), coarse.product(p2, q2), np.square(beta))
-        floored = np.square(np.asarray(floor, dtype=np.float64))
-        return np.asarray(add(r.u**2 * (n + extra) * squares, floored, inherited_var))
-
-    screen = _screen(r, n + extra, n + 1, floor, smallest) if is_zero(inherited) else 0.0
-    return Error(rad, variance, screen)
-
-
-def _screen(r: Rounding, roundings: int, terms: int, floor: Array | float, smallest: float) -> float:
-    """Return the share of ``γS + floor`` up to which no error is beyond `SIGMAS` standard deviations, if that is known.
-
-    A sum of squares of as many `terms` as S has is at least S²/terms, so that ``σ ≥ u √(roundings/terms) S``: no square
-    is needed where that suffices. `smallest` is the smallest S.
-    """
-    gamma = r.gamma(roundings)
-    relevant = isinstance(floor, float) and floor < 1e-3 * gamma * smallest
-    return 0.999 * SIGMAS * r.u * sqrt(roundings / terms) / gamma if relevant else 0.0
-
-
-def _underflowing(r: Rounding, p: Array | float, q: Array | float) -> Array:
-    """Return where ``p q`` has a term other than 0, though float64, in which S is computed, may say that it is 0.
-
-    The smallest product of two numbers of float32 is 2⁻²⁹⁸: there, what is 0 in float64 is 0.
-    """
-    if r.dtype == "float32":
-        return np.asarray(False)
-    return np.matmul((np.asarray(p) > 0.0).astype(np.float32), (np.asarray(q) > 0.0).astype(np.float32)) > 0.0
-
-
-def sum_bound(r: Rounding, x: Ball, extra: int, mid: Array | Unevaluated) -> Error:
-    """Bound ``Σ x`` over the m columns: ``γ_{m+extra} Σ|x| + mω``, 0 where all terms are 0."""
-    m, absolute = x.mid.shape[-1], magnitude(x.mid)
-    inherited = np.sum(np.broadcast_to(x.rad, absolute.shape), axis=-1, keepdims=True) if not is_zero(x.rad) else 0.0
-    S = absolute.sum(-1, keepdims=True) + inherited
-    rad = np.where(S == 0.0, 0.0, r.gamma(m + extra) * S + m * r.omega + inherited)
-
-    @cache
-    def variance() -> Array:
-        inherited_var = (
-            np.sum(np.broadcast_to(x.var, absolute.shape), axis=-1, keepdims=True) if not is_zero(x.var) else 0.0
-        )
-        value = mid.hi if isinstance(mid, Unevaluated) else mid
-        squares = np.square(magnitude(value)) + np.square(absolute).sum(-1, keepdims=True)
-        return np.asarray(r.u**2 * (m + extra) * squares + (m * r.omega) ** 2 + inherited_var)
-
-    screen = _screen(r, m + extra, m, m * r.omega, float(S.min(initial=np.inf))) if is_zero(inherited) else 0.0
-    return Error(overflowing(r, S, rad), variance, screen)
 
 
 def overflowing(r: Rounding, S: Array, rad: Array) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,14 +19,38 @@ def excess(n: int) -> float:
     return 1.0 + (n + 4) * 2.0**-21
 
 
-def product(p: Array, q: Array) -> Array:
-    """Return at least ``p q``, and at most `excess` times it, for ``p, q ≥ 0``, in float64.
+class Size(NamedTuple):
+    """Sums of non-negative terms, each up to `excess` times too large."""
 
-    Large products are formed in float32 and rounded up by ``γ_{n+4}`` of float32.
+    terms: Array
+    """In float32 or float64."""
+    smallest: float
+    """No element is smaller."""
+    largest: float
+    """No element is larger."""
+
+    def plus(self, x: Array) -> Size:
+        """Return the sizes with `x` added, in float64."""
+        return Size(
+            np.add(self.terms, x, dtype=np.float64),
+            self.smallest + float(x.min(initial=np.inf)),
+            self.largest + float(x.max(initial=0.0)),
+        )
+
+
+def product(p: Array, q: Array) -> Size:
+    """Return at least ``p q``, and at most `excess` times it, for ``p, q ≥ 0``.
+
+    Large products are formed in float32 and rounded up by ``γ_{n+4}`` of float32; others in float64.
     """
     n = p.shape[-1]
-    if prod(p.shape) * q.shape[-1] > SMALL and max(p.max(), q.max()) < LARGEST_FACTOR:
-        x = np.matmul(p.astype(np.float32, copy=False), q.astype(np.float32, copy=False))
-        if x.min() > SMALLEST_RESULT:
-            return np.multiply(x, 1.0 + (n + 4) * 2.0**-22, dtype=np.float64)
-    return np.matmul(p.astype(np.float64, copy=False), q.astype(np.float64, copy=False))
+    if prod(p.shape) * q.shape[-1] > SMALL:
+        largest = float(p.max()), float(q.max())
+        if max(largest) < LARGEST_FACTOR:
+            x = np.matmul(p.astype(np.float32, copy=False), q.astype(np.float32, copy=False))
+            smallest = float(x.min())
+            if smallest > SMALLEST_RESULT:
+                x *= np.float32(1.0 + (n + 4) * 2.0**-22)
+                return Size(x, smallest, excess(n) * n * largest[0] * largest[1])
+    x = np.matmul(p.astype(np.float64, copy=False), q.astype(np.float64, copy=False))
+    return Size(x, float(x.min(initial=np.inf)), float(x.max(initial=0.0)))

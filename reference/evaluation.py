@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from gradparity.reference import exact
-from gradparity.reference.bounds import Ball, Rounding, rounding
+from gradparity.reference.bounds import Ball, Rounding, is_zero, rounding
 from gradparity.reference.formulas import Row, rows_by_name, table
 from gradparity.reference.problem import Array, Problem
 
-BLOCK = 2**16
-"""So many elements at a time stay in the cache while an elementwise row is evaluated and compared."""
+BLOCK = 2**15
+"""So many elements at a time stay in the cache while their bounds are formed and compared with."""
 
 
 class Working:
@@ -45,15 +45,11 @@ class Exact:
 
 
 class ExactPairs:
-    """The same for float64, with results as unevaluated sums: only to compare with, not to compute on."""
+    """Products of float64, as unevaluated sums: only to compare with, not to compute on."""
 
     def product(self, P: Array, Q: Array) -> Any:
         """Return ``P Q``."""
         return exact.unevaluated_product(P, Q)
-
-    def sum(self, x: Array) -> Any:
-        """Return the sum over the samples."""
-        return exact.unevaluated(np.asarray(np.sum(x, axis=-1, keepdims=True, dtype=exact.WIDE)))
 
 
 class Evaluation:
@@ -100,12 +96,9 @@ class Evaluation:
         if row.regular:
             A, Y = inputs
             inputs = [row.regular(self.r, A), Y]
-        mids = self._inputs(row, [x.mid for x in inputs])
-        mid = row.compute(self.on, *mids)
-        if self.r.wide is np.float64:
-            inputs = [x._replace(mid=own) for x, own in zip(inputs, mids, strict=True)]
-        rad, var, screen, open_ = row.bound(self.r, mid, *inputs)
-        if not row.products and all(x.exact for x in inputs) and not np.isfinite(np.sum(mid)):
+        mid, rad, var, screen, _, open_ = self._computed(row, inputs)
+        given = all(x.exact for x in inputs)
+        if given and not row.products and not is_zero(rad) and not np.isfinite(np.sum(mid)):
             # A singularity that is met, not merely near: infinity and NaN are judged by their class. Where an input is
             # infinite itself, a bound may say that nothing can be said.
             known = all(np.isfinite(np.sum(x.mid)) for x in inputs)
@@ -118,13 +111,23 @@ class Evaluation:
             open_ = open_ if np.any(open_) else False
         return Ball(mid, rad, var, screen, open=open_)
 
+    def _computed(self, row: Row, inputs: list[Ball]) -> Ball:
+        mids = self._inputs(row, [x.mid for x in inputs])
+        mid = row.compute(self.on, *mids)
+        if self.r.wide is np.float64:
+            inputs = [x._replace(mid=own) for x, own in zip(inputs, mids, strict=True)]
+        return row.bound(self.r, mid, *inputs).around(mid)
+
     def from_given(self, name: str) -> bool:
         """Return whether some formula for `name` has all its inputs given, so that the row is judged on its own."""
         row = self.rows[name]
         return any(self.given.keys() >= set(formula.inputs) for formula in (row, *row.alternatives))
 
     def pieces(self, name: str) -> Iterator[tuple[slice, Ball]]:
-        """Yield the first candidate of `name` in flat slices: an elementwise row of given values in blocks."""
+        """Yield the first candidate of `name` in flat slices, which are blocks where all its inputs are given.
+
+        Where it meets a singularity, only `candidates` says what is right.
+        """
         row = self.rows[name]
         like = self.like
         if row.products and like and all(i in like.given and self.given.get(i) is like.given[i] for i in row.inputs):
@@ -133,19 +136,25 @@ class Evaluation:
             yield from like.kept[name]
             return
         given = all(i in self.given and self.given[i].exact for i in row.inputs)
-        if given and row.products and self.r.dtype == "float64":
-            balls = [self.given[i] for i in row.inputs]
-            pair = row.compute(ExactPairs(), *(x.mid for x in balls))
-            rad, var, screen, _ = row.bound(self.r, pair, *balls)
-            yield slice(None), Ball(pair.hi, rad, var, screen, pair.lo)
-            return
-        if not row.elementwise or not given:
+        if given and row.sums:
+            yield from self._sums(row)
+        elif given and row.elementwise:
+            flat = [self.given[i].mid.reshape(-1) for i in row.inputs]
+            for block in blocks(flat[0].size):
+                yield block, self._computed(row, [Ball(x[block]) for x in flat])
+        else:
             yield slice(None), self.evaluate(row)
-            return
-        inputs = {i: self.given[i].mid.reshape(-1) for i in row.inputs}
-        for start in range(0, max(x.size for x in inputs.values()), BLOCK):
-            block = slice(start, start + BLOCK)
-            yield block, self.evaluate(row, **{i: Ball(x[block]) for i, x in inputs.items()})
+
+    def _sums(self, row: Row) -> Iterator[tuple[slice, Ball]]:
+        assert row.sums
+        balls = [self.given[i] for i in row.inputs]
+        value = row.compute(ExactPairs() if self.r.dtype == "float64" else self.on, *(x.mid for x in balls))
+        sums = row.sums(self.r, value, *balls)
+        parts = (value.hi, value.lo) if isinstance(value, exact.Unevaluated) else (value,)
+        mid, *low = (x.reshape(-1) for x in parts)
+        for block in blocks(mid.size):
+            ball = sums.error(block).around(mid[block])
+            yield block, ball._replace(low=low[0][block]) if low else ball
 
     def ways(self, name: str) -> Iterator[tuple[Row, dict[str, Ball]]]:
         """Yield every formula that a correct engine may use for `name`, and the inputs that are not taken as given.
@@ -177,6 +186,11 @@ class Evaluation:
         if rows == list(self.rows.values()):
             return None
         return Evaluation(self.r, tuple(rows), self.given)
+
+
+def blocks(elements: int) -> Iterator[slice]:
+    """Return slices that cut so many elements into blocks."""
+    return (slice(start, start + BLOCK) for start in range(0, elements, BLOCK))
 
 
 def _reached(row: Row, inputs: list[Ball], mid: Array) -> Array | bool:

@@ -32,8 +32,8 @@ class Unevaluated:
 
     hi: Array
     lo: Array
-    size: Array | None = None
-    """At least ``|A||B|``, from `coarse.product`, where that was needed; the bound of the product may overwrite it."""
+    size: coarse.Size | None = None
+    """At least ``|A||B|``, from `coarse.product`, where that was needed."""
 
     def __add__(self, x: Array) -> Unevaluated:
         """Add x without rounding what matters (TwoSum: Higham 2002, section 4.3)."""
@@ -132,7 +132,7 @@ def _sliced(A: Array, B: Array) -> Unevaluated | None:
     return None
 
 
-def _certified(x: _Factors, count: int, beta: int, size: Array) -> bool:
+def _certified(x: _Factors, count: int, beta: int, size: coarse.Size) -> bool:
     """Return whether the error of `count` slices is small beside ``S = |A||B|``, element by element.
 
     Where S = 0 nothing is rounded. The constants are a share of the floor nω, and the balance's own underflow.
@@ -148,9 +148,10 @@ def _certified(x: _Factors, count: int, beta: int, size: Array) -> bool:
     if max(row_max.max(), column_max.max()) > LARGEST_SLICED:
         return False
     share = (n + 1) * 2.0**-64 / coarse.excess(n)
-    if error(row_max.max(), column_max.max(), *(s.max() for s in sums)) <= share * size.min():
+    if error(row_max.max(), column_max.max(), *(s.max() for s in sums)) <= share * size.smallest:
         return True
-    allowed = np.where(size == 0.0, np.inf, share * size + n * 2.0**-1033)
+    S = size.terms.astype(np.float64, copy=False)
+    allowed = np.where(S == 0.0, np.inf, share * S + n * 2.0**-1033)
     return bool((error(row_max, column_max, *sums) <= allowed).all())
 
 
@@ -170,7 +171,9 @@ def _slices(x: Array, largest: Array, beta: int, count: int) -> tuple[list[Array
     return [*parts, rests[-1]], rests
 
 
-def _combine(A: list[Array], A_rests: list[Array], B: list[Array], B_rests: list[Array], size: Array) -> Unevaluated:
+def _combine(
+    A: list[Array], A_rests: list[Array], B: list[Array], B_rests: list[Array], size: coarse.Size
+) -> Unevaluated:
     """Add the slices' products: those with ``i + j ≤ last − 1`` are exact, and the rest is small."""
     last = len(A) - 1
     rest = np.matmul(A[last], B_rests[0])

@@ -16,9 +16,10 @@ import numpy as np
 
 from gradparity.reference import row_bounds as bound
 from gradparity.reference.activations import ACTIVATIONS, Activation, Elementwise
-from gradparity.reference.bounds import Ball, Error, Rounding, T, product_bound, sum_bound
+from gradparity.reference.bounds import Ball, Error, Rounding, T
 from gradparity.reference.losses import LOSSES, LossFunction
 from gradparity.reference.problem import Array, Layer, Loss
+from gradparity.reference.product_bounds import Products, sum_bound
 
 
 class Arithmetic(Protocol):
@@ -45,6 +46,8 @@ class Row:
     bound: Callable[..., Error]
     products: bool = False
     """Whether the inputs go into products only, and may stay in the precision in which they were given."""
+    sums: Callable[..., Products] | None = None
+    """``sums(rounding, value, *input_balls)``, whose error `bound` is: it may be taken in blocks."""
     elementwise: bool = False
     """Whether each element depends on the same element of each input alone, so that the row may be taken in blocks."""
     unrounded: bool = False
@@ -81,12 +84,21 @@ def _sample(l: int) -> str:
     return f"A{l}" if l else "X"
 
 
+def _product(
+    name: str, formula: str, inputs: tuple[str, ...], shape: tuple[str | int, str | int],
+    compute: Callable[..., Array], sums: Callable[..., Products],
+) -> Row:  # fmt: skip
+    def error(r: Rounding, value: Array, *balls: Ball) -> Error:
+        return sums(r, value, *balls).error()
+
+    return Row(name, formula, inputs, shape, compute, error, products=True, sums=sums)
+
+
 def _pre_activation(l: int, sizes: tuple[int, ...]) -> Row:
-    return Row(
+    return _product(
         f"Z{l}", f"W{l} {_sample(l - 1)} + b{l}", (f"W{l}", _sample(l - 1), f"b{l}"), (sizes[l], "m"),
         compute=lambda on, W, A, b: on.product(W, A) + b,
-        bound=lambda r, Z, W, A, b: product_bound(r, W, A, 1, Z, bias=b),
-        products=True,
+        sums=lambda r, Z, W, A, b: Products(r, W, A, 1, Z, bias=b),
     )  # fmt: skip
 
 
@@ -183,20 +195,18 @@ def _matched_delta(l: int, layer: Layer, loss: Loss, general: Row) -> Row:
 
 
 def _propagated(l: int, sizes: tuple[int, ...]) -> Row:
-    return Row(
+    return _product(
         f"dA{l}", f"W{l + 1}ᵀ delta{l + 1}", (f"W{l + 1}", f"delta{l + 1}"), (sizes[l], "m"),
         compute=lambda on, W, delta: on.product(T(W), delta),
-        bound=lambda r, dA, W, delta: product_bound(r, bound.transposed(W), delta, 1, dA),
-        products=True,
+        sums=lambda r, dA, W, delta: Products(r, bound.transposed(W), delta, 1, dA),
     )  # fmt: skip
 
 
 def _weight_gradient(l: int, sizes: tuple[int, ...]) -> Row:
-    return Row(
+    return _product(
         f"dW{l}", f"delta{l} {_sample(l - 1)}ᵀ", (f"delta{l}", _sample(l - 1)), (sizes[l], sizes[l - 1]),
         compute=lambda on, delta, A: on.product(delta, T(A)),
-        bound=lambda r, dW, delta, A: product_bound(r, delta, bound.transposed(A), 3, dW),
-        products=True,
+        sums=lambda r, dW, delta, A: Products(r, delta, bound.transposed(A), 3, dW),
     )  # fmt: skip
 
 

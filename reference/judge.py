@@ -19,9 +19,10 @@ from gradparity.reference.bounds import rounding
 from gradparity.reference.compare import best, judged, merged
 from gradparity.reference.conventions import conventional
 from gradparity.reference.diagnosis import with_causes
-from gradparity.reference.evaluation import BLOCK, Evaluation, problem_rows, reference
+from gradparity.reference.evaluation import Evaluation, blocks, problem_rows, reference
 from gradparity.reference.formulas import Row
 from gradparity.reference.problem import DTYPES, Array, Problem
+from gradparity.reference.sweep import difference
 from gradparity.reference.verdict import Finding, Verdict
 
 PLAIN, PROBED = "plain", "probed"
@@ -263,5 +264,8 @@ def _with_difference(oracle: Oracle, chunk: Steps, finding: Finding, value: Arra
     if chunk.first_step != 0 or not finding.quantity.startswith(("dW", "db", "loss")):
         return finding
     own, mid = value[0].reshape(-1), oracle.rounded_reference(finding.quantity).reshape(-1)
-    blocks = (slice(start, start + BLOCK) for start in range(0, own.size, BLOCK))
-    return replace(finding, difference=float(max((np.max(np.abs(own[b] - mid[b])) for b in blocks), default=0.0)))
+    largest = 0.0
+    for block in blocks(own.size):
+        error = difference(own[block], mid[block])
+        largest = np.maximum(largest, np.abs(error, out=error).max())
+    return replace(finding, difference=float(largest))

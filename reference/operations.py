@@ -15,12 +15,13 @@ import numpy as np
 from gradparity.reference import row_bounds
 from gradparity.reference.activations import ACTIVATIONS, Elementwise
 from gradparity.reference.attention import attention
-from gradparity.reference.bounds import Ball, Error, Rounding, T, magnitude, product_bound, rounding, sum_bound
+from gradparity.reference.bounds import Ball, Error, Rounding, T, magnitude, rounding
 from gradparity.reference.compare import best
 from gradparity.reference.conventions import LOSS_VARIANTS
 from gradparity.reference.evaluation import Exact
 from gradparity.reference.losses import LOSSES, LossFunction
 from gradparity.reference.problem import Array, Loss
+from gradparity.reference.product_bounds import product_bound, sum_bound
 from gradparity.reference.verdict import Verdict
 
 Weight: TypeAlias = Callable[[int, tuple[int, ...]], Array]

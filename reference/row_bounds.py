@@ -72,14 +72,15 @@ def update_bound(r: Rounding, learning_rate: float, value: Array, w: Ball, dw: B
     eta = abs(learning_rate)
     inherited = add(w.rad, mul(eta, dw.rad))
     change = magnitude(dw.mid)
-    step = (1 + r.u) * 3 * r.u * eta * np.asarray(add(change, dw.rad))
+    flushed = mul(eta, r.flushed(change))
+    step = np.asarray(add(change, dw.rad))
+    step *= (1 + r.u) * 3 * r.u * eta
     local = np.asarray(add(magnitude(value), inherited))
     local *= r.u
     local += step
-    local += r.omega
-    local = np.asarray(add(local, mul(eta, r.flushed(change))))
+    local += add(r.omega, flushed)
     error = rounded(r, local, inherited, add(w.var, mul(eta * eta, dw.var)))
     if local.max(initial=0.0) <= r.u * r.overflow:
         # |w| + η|dw| ≤ |w_next| + 2η|dw| ≤ local/u.
         return error
-    return Error(overflowing(r, magnitude(w.mid) + eta * change, np.asarray(error.rad)), error.var)
+    return Error(overflowing(r, magnitude(w.mid) + eta * magnitude(dw.mid), np.asarray(error.rad)), error.var)

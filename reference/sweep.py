@@ -13,7 +13,6 @@ from math import log10
 import numpy as np
 
 from gradparity.reference.bounds import SIGMAS, Ball, Rounding
-from gradparity.reference.evaluation import BLOCK
 from gradparity.reference.problem import Array
 from gradparity.reference.verdict import Finding, Verdict, Worst
 
@@ -33,43 +32,23 @@ def swept(
     if value.size == 0:
         return None
     flat = value.reshape(-1)
-    worst: tuple[float, Worst | None] = (-1.0, None)
+    worst, element = -1.0, (0, value[..., :0], 0.0)
     sigmas, scale, largest = 0.0, 0.0, 0.0
     for piece, ball in pieces:
         part = flat[piece]
-        mid = np.broadcast_to(ball.mid, value.shape).reshape(-1) if ball.mid.size != part.size else ball.mid.reshape(-1)
-        rad = np.asarray(ball.rad, dtype=np.float64).reshape(-1)
-        low = ball.low.reshape(-1) if isinstance(ball.low, np.ndarray) else None
-        peak_of_piece = 0.0
-        for start in range(0, part.size, BLOCK):
-            block = slice(start, start + BLOCK)
-            bound = rad[block] if rad.size > 1 else rad
-            if not bound.min() > 0.0:
-                bound = np.maximum(bound, SMALLEST)
-            error = difference(part[block], mid[block])
-            if low is not None:
-                error -= low[block]
-            np.abs(error, out=error)
-            ratio = error if bound.size == 1 else np.divide(error, bound, out=error)
-            at = int(ratio.argmax())
-            peak = float(ratio[at] / bound[0] if bound.size == 1 else ratio[at])
-            # Not finite, or over the bound: argmax finds a NaN, and a bound that is infinite makes 0 of any error.
-            if not peak <= 1.0:
-                return None
-            largest = max(largest, float(bound.max()))
-            scale = max(scale, float(part[block].max()), -float(part[block].min()))
-            if not (largest < np.inf and scale < np.inf):
-                return None
-            peak_of_piece = max(peak_of_piece, peak)
-            if peak > worst[0]:
-                at += start
-                exact = mid[at] if low is None else r.wide(mid[at]) + low[at]
-                element = (part[at], exact, float(rad[at] if rad.size > 1 else rad[0]))
-                worst = peak, _worst(r, value.shape, (piece.start or 0) + at, *element, first_step)
-        sigmas = max(sigmas, _sigmas(part if ball.mid.ndim == 1 else value, ball, peak_of_piece))
+        mid, bound, low = (_flat(x, part, value) for x in (ball.mid, ball.rad, ball.low))
+        at, peak = _peak(part, mid, bound.astype(np.float64, copy=False), low)
+        widest, size = float(bound.max()), max(float(part.max()), -float(part.min()))
+        # Not finite, or over the bound. A bound that is infinite makes 0 of any error.
+        if not (peak <= 1.0 and widest < np.inf and size < np.inf):
+            return None
+        sigmas = max(sigmas, _sigmas(part if ball.mid.ndim == 1 else value, ball, peak))
         if sigmas > SIGMAS:
             return None
-    largest = 0.0 if largest == SMALLEST else largest
+        largest, scale = max(largest, widest), max(scale, size)
+        if peak > worst:
+            rad_at, low_at = (float(x[at] if x.size > 1 else x[0]) for x in (bound, low))
+            worst, element = peak, ((piece.start or 0) + at, r.wide(mid[at]) + low_at, rad_at)
     return replace(
         finding,
         verdict=Verdict.WITHIN,
@@ -77,13 +56,42 @@ def swept(
         elements=value.size,
         sigmas=sigmas,
         digits=log10(scale / largest) if scale > largest > 0.0 else 0.0 if scale else None,
-        worst=worst[1],
+        worst=_worst(r, value, *element, first_step),
     )
+
+
+def _flat(x: Array | float, part: Array, value: Array) -> Array:
+    """Return x flat, as long as `part`; a scalar with one element."""
+    if not isinstance(x, np.ndarray):
+        return np.array([x])
+    return (x if x.size == part.size else np.broadcast_to(x, value.shape)).reshape(-1)
+
+
+def _peak(value: Array, mid: Array, bound: Array, low: Array) -> tuple[int, float]:
+    """Return where error/bound is largest, and how large; NaN where there is one."""
+    whole = low.size == 1 and low[0] == 0.0
+    if whole and value.dtype == mid.dtype and np.array_equal(value, mid):
+        # The row is exact.
+        return 0, 0.0
+    error = difference(value, mid)
+    if not whole:
+        error -= low
+    np.abs(error, out=error)
+    ratio = np.divide(error, bound, out=error)
+    at = int(ratio.argmax())
+    peak = float(ratio[at])
+    if not peak <= 1.0 and (bound == 0.0).any():
+        # No error is within a bound of 0, too.
+        return _peak(value, mid, np.where(bound == 0.0, SMALLEST, bound), low)
+    return at, peak
 
 
 def difference(value: Array, mid: Array) -> Array:
     """Return ``value − mid`` in float64, taken in the finer of that and the type of `mid`."""
-    return np.subtract(value, mid, dtype=np.result_type(mid, np.float64)).astype(np.float64, copy=False)
+    # A copy first: one pass over mixed types goes through NumPy's buffers, and is slower than two.
+    error = value.astype(np.result_type(mid, np.float64))
+    error -= mid
+    return error.astype(np.float64, copy=False)
 
 
 def deviations(error: Array, ball: Ball) -> Array | float:
@@ -105,10 +113,9 @@ def _sigmas(value: Array, ball: Ball, ratio: float) -> float:
     return float(np.max(deviations(np.abs(difference(value, ball.mid) - ball.low), ball)))
 
 
-def _worst(
-    r: Rounding, shape: tuple[int, ...], at: int, value: Array, exact: Array, bound: float, first_step: int
-) -> Worst:
-    step, row, column = (int(i) for i in np.unravel_index(at, shape))
-    error = float(abs(value - exact))
+def _worst(r: Rounding, value: Array, at: int, exact: Array, bound: float, first_step: int) -> Worst:
+    step, row, column = (int(i) for i in np.unravel_index(at, value.shape))
+    own = value[step, row, column]
+    error = float(abs(own - exact))
     spacing = float(np.spacing(np.abs(np.asarray(exact, dtype=r.dtype))))
-    return Worst(first_step + step + 1, (row, column), float(value), float(exact), error, bound, error / spacing)
+    return Worst(first_step + step + 1, (row, column), float(own), float(exact), error, bound, error / spacing)
