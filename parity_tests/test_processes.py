@@ -218,6 +218,9 @@ def test_an_exception_of_the_consumer_ends_everything_and_reaches_the_caller(
             pool.run(tasks, consume)
         processes = [worker.process for worker in pool._workers.values()]
     assert all(process.returncode is not None for process in processes)
+    # Nobody waits for them, so that Ctrl-C is answered at once.
+    for thread in started - {threading.current_thread()}:
+        thread.join(timeout=30.0)
     assert [thread for thread in started if thread.is_alive()] == [threading.current_thread()]
     assert len(started) > 3
 
