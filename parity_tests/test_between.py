@@ -17,7 +17,8 @@ from gradparity.adapters.operations.case import OperationCase
 from gradparity.reference.problem import Array
 from gradparity.reports.between import Difference, differences
 from gradparity.reports.between_terminal import show_differences
-from gradparity.reports.cli import cli, draw
+from gradparity.reports.cli import cli
+from gradparity.reports.output import draw
 from gradparity.reports.snapshot import CellRecord, Entry
 
 CASE = OperationCase("keras.ops.f() flat[203]", "keras.ops.f", ("normal",), ((203,),), elementwise=True)

@@ -24,9 +24,9 @@ from gradparity.reference.errors import InputError
 from gradparity.reference.operations import FORMULAS, judge
 from gradparity.reference.problem import Array
 from gradparity.reference.verdict import Verdict
-from gradparity.reports.cli import draw
 from gradparity.reports.cli_probes import show_records
 from gradparity.reports.operation_cells import OperationRun, jobs, select
+from gradparity.reports.output import draw
 from gradparity.reports.snapshot import CellRecord
 
 X = np.array([0.3, -0.7, 1.9, -2.5, 4.0, -6.0, 0.0, 0.01] * 4, np.float32) * np.linspace(0.5, 1, 32, dtype=np.float32)

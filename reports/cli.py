@@ -2,139 +2,17 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import sys
 import traceback
-from collections.abc import Callable
-from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import Any
 
 import click
 
 from gradparity import __version__
-from gradparity.reference.errors import InputError
-
-if TYPE_CHECKING:
-    from gradparity.reports.screen import Screen
-
-DEFECT, INTERRUPTED, BROKEN_PIPE = 70, 130, 141
-
-
-class _Path(click.Path):
-    """A path; an empty one, as an unset variable makes it, is not taken for the current folder."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not value:
-            self.fail("is empty; name a place", param, ctx)
-        return super().convert(value, param, ctx)
-
-
-class _Seconds(click.FloatRange):
-    """A time above 0."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        seconds = super().convert(value, param, ctx)
-        if isnan(seconds):
-            self.fail("is no number; give seconds", param, ctx)
-        return seconds
-
-
-FOLDER = _Path(file_okay=False, path_type=Path)
-FILE = _Path(dir_okay=False, path_type=Path)
-SAVED = _Path(path_type=Path)
-SECONDS = _Seconds(min=0, min_open=True)
-
-
-EXTRAS = dict.fromkeys(("platformdirs", "filelock", "uv", "pypi_simple"), "upgrade")
-"""What an extra brings, by the name under which it is imported."""
-
-
-class Refused(click.ClickException):
-    """Bad input: one message, and exit code 2."""
-
-    exit_code = 2
-
-
-class Unfinished(click.ClickException):
-    """Nothing wrong was found, but not everything could be run: one message, and exit code 3."""
-
-    exit_code = 3
-
-
-class Commands(click.Group):
-    """The group of all commands, with what ends them early."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; bad input ends with 2, Ctrl-C with 130."""
-        try:
-            return super().invoke(ctx)
-        except InputError as error:
-            raise Refused(str(error)) from None
-        except ModuleNotFoundError as error:
-            if (error.name or "") not in EXTRAS:
-                raise
-            extra = EXTRAS[str(error.name)]
-            raise Refused(f"{ctx.invoked_subcommand} needs more: pip install 'gradparity[{extra}]'") from None
-        except OSError as error:
-            # Whatever the disk refuses in the middle: what was kept before is whole.
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
-                raise
-            raise Unfinished(f"{error.filename or 'a file'} cannot be written: {error.strerror}") from None
-        except KeyboardInterrupt:
-            click.echo("Interrupted: what was finished and kept stays.", err=True)
-            raise click.exceptions.Exit(INTERRUPTED) from None
-
-
-def emit(text: str) -> None:
-    """Write to standard output; a reader that has gone away ends the command quietly."""
-    encoding = sys.stdout.encoding or "utf-8"
-    try:
-        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        gone(sys.stdout)
-
-
-def gone(*streams: TextIO) -> NoReturn:
-    """End the command quietly: nobody reads `streams`. The interpreter would complain when it flushes them at exit."""
-    for stream in streams:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-    raise click.exceptions.Exit(BROKEN_PIPE) from None
-
-
-def draw(paint: Callable[[Screen], None]) -> None:
-    """Let `paint` fill the screen that standard output is, and write it."""
-    from gradparity.reports.screen import Screen
-
-    screen = Screen.of(sys.stdout)
-    with screen.console.capture() as captured:
-        paint(screen)
-    emit(captured.get())
-
-
-def check_writable(*places: Path | None) -> None:
-    """Raise `InputError` for a file or folder that cannot be made, before anything runs."""
-    for place in filter(None, places):
-        parent = next(folder for folder in place.absolute().parents if folder.exists())
-        if not parent.is_dir() or not os.access(parent, os.W_OK):
-            raise InputError(
-                f"cannot write {place}: {parent} is no folder that can be written to; choose another place"
-            )
-
-
-def write_to(file: Path | None, text: str) -> None:
-    """Write `text` to `file`, or to standard output. Raises `InputError` where it cannot be written."""
-    from gradparity.reports.store import write
-
-    if file is None:
-        emit(text)
-        return
-    try:
-        write(file, text)
-    except OSError as error:
-        raise InputError(f"cannot write {file}: {error.strerror}; choose another file") from None
+from gradparity.reports.cli_ends import DEFECT, Commands
+from gradparity.reports.cli_options import FILE, FOLDER, SAVED, SECONDS, environment_options, range_report_options
+from gradparity.reports.output import draw
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -296,34 +174,6 @@ def campaign(**options: Any) -> None:
     from gradparity.reports.cli_campaign import campaign_command
 
     raise click.exceptions.Exit(campaign_command(**options))
-
-
-def environment_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add what all commands that build environments have in common."""
-    options = (
-        click.option("engines", "--engine", multiple=True, metavar="NAME", help="Only this engine, or pattern."),
-        click.option("scenarios", "--scenario", multiple=True, metavar="S", help="Only this one: a name, a FILE.toml."),
-        click.option("probes", "--probe", multiple=True, metavar="P", help="Only this probe, or pattern."),
-        click.option("--bits", is_flag=True, help="Any bit counts, also within its bound."),
-        click.option("--full", is_flag=True, help="The whole catalogue, in both dtypes."),
-        click.option("--python", metavar="X", help="A version (3.12) or a path. Default: the Python that runs this."),
-        click.option("--fresh", is_flag=True, help="Run again what was run before."),
-        click.option(
-            "--timeout", type=SECONDS, default=300.0, show_default=True,
-            help="Seconds a cell.",
-        ),
-        click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Frameworks side by side."),
-    )  # fmt: skip
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def range_report_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add how a range of releases is reported."""
-    forms = click.Choice(["terminal", "markdown", "json"])
-    there = click.option("-o", "--output", type=FILE, metavar="FILE", help="Write here instead of to standard output.")
-    return click.option("form", "--format", default="terminal", show_default=True, type=forms)(there(command))
 
 
 @cli.command()

@@ -11,7 +11,8 @@ from gradparity.reports.campaign import Campaign, Failure
 from gradparity.reports.campaign_lines import Line
 from gradparity.reports.campaign_summary import summary
 from gradparity.reports.cell import FAILING
-from gradparity.reports.cli import INTERRUPTED, emit
+from gradparity.reports.cli_ends import INTERRUPTED
+from gradparity.reports.output import emit
 from gradparity.reports.progress import LiveProgress
 from gradparity.reports.store import write
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from gradparity.reports import drift_files, drift_terminal, github
-from gradparity.reports.cli import draw, write_to
 from gradparity.reports.comparison import compare
 from gradparity.reports.drift import Comparison
 from gradparity.reports.drift_story import explain, headline, place
+from gradparity.reports.output import draw, write_to
 from gradparity.reports.snapshot import Snapshot
 
 FORMS: dict[str, Callable[[Comparison, bool], str]] = {

@@ -10,7 +10,7 @@ from gradparity.reference.problem import Problem
 from gradparity.reference.verdict import Finding
 from gradparity.reports import explain, heat, story
 from gradparity.reports.cell import Cell
-from gradparity.reports.cli import draw
+from gradparity.reports.output import draw
 from gradparity.reports.results import Results
 from gradparity.reports.screen import Screen
 from gradparity.reports.store import load

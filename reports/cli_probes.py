@@ -15,9 +15,9 @@ from gradparity.adapters.pool import Pool
 from gradparity.reference.errors import InputError
 from gradparity.reference.verdict import Verdict
 from gradparity.reports.between_terminal import show_differences
-from gradparity.reports.cli import draw
 from gradparity.reports.known_probes import listed
 from gradparity.reports.operation_cells import Jobs, OperationRun, jobs, known_engines, select
+from gradparity.reports.output import draw
 from gradparity.reports.recording import Digests, compared
 from gradparity.reports.screen import Screen
 from gradparity.reports.side import here

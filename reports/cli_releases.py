@@ -7,9 +7,9 @@ from pathlib import Path
 from gradparity.reference.errors import InputError
 from gradparity.reports import drift_terminal, range_files, range_terminal
 from gradparity.reports.bisect import Criterion, Found, bisect
-from gradparity.reports.cli import check_writable, draw, write_to
 from gradparity.reports.cli_upgrade import outcomes, workshop
 from gradparity.reports.history import history
+from gradparity.reports.output import check_writable, draw, write_to
 from gradparity.reports.releases import Release, between
 from gradparity.reports.screen import Screen
 from gradparity.reports.visits import Visits

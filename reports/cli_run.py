@@ -14,9 +14,10 @@ import click
 from gradparity.reference.errors import InputError
 from gradparity.reports import cli_probes, github, junit, markdown, operation_cells, terminal
 from gradparity.reports.cell import Cell
-from gradparity.reports.cli import INTERRUPTED, draw, emit, write_to
+from gradparity.reports.cli_ends import INTERRUPTED
 from gradparity.reports.known_probes import listed
 from gradparity.reports.operation_cells import Jobs, OperationRun
+from gradparity.reports.output import draw, emit, write_to
 from gradparity.reports.plan import Plan, plan, sources
 from gradparity.reports.progress import LiveProgress
 from gradparity.reports.recording import record

@@ -16,8 +16,8 @@ from gradparity.reference.errors import InputError, nearest
 from gradparity.reference.evaluation import problem_rows
 from gradparity.reference.scenario import Scenario
 from gradparity.reports import html, junit, markdown, terminal
-from gradparity.reports.cli import draw, write_to
 from gradparity.reports.cli_explain import cells_of
+from gradparity.reports.output import draw, write_to
 from gradparity.reports.results import Results
 from gradparity.reports.screen import Screen
 from gradparity.reports.store import csv, load, replacing

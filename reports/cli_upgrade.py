@@ -9,8 +9,9 @@ from pathlib import Path
 import click
 
 from gradparity.reference.errors import InputError
-from gradparity.reports.cli import Refused, Unfinished, check_writable
 from gradparity.reports.cli_diff import report
+from gradparity.reports.cli_ends import Refused, Unfinished
+from gradparity.reports.output import check_writable
 from gradparity.reports.selection import Selection
 from gradparity.reports.unbuildable import Unbuildable
 from gradparity.reports.upgrade import upgrade

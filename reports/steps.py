@@ -9,7 +9,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from gradparity.reports.cli import gone
+from gradparity.reports.output import gone
 from gradparity.reports.screen import Screen
 
 
