@@ -29,8 +29,8 @@ from gradparity.reference.errors import InputError
 from gradparity.reference.evaluation import Evaluation, problem_rows, reference
 from gradparity.reference.initial import GlorotUniform
 from gradparity.reference.losses import LOSSES
-from gradparity.reference.problem import Array, Layer, Loss, Problem, Reduction
-from gradparity.reference.scenario import SLOPE, Scenario
+from gradparity.reference.problem import SLOPE, Array, Layer, Loss, Problem, Reduction
+from gradparity.reference.scenario import Scenario
 from gradparity.reference.verdict import Finding, Verdict, Worst
 from gradparity.reports.repro import literal, script
 from gradparity.reports.repro_formulas import HELPERS, rows

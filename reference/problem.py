@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Reduction = Literal["mean", "sum"]
 DTYPES = ("float32", "float64")
+SLOPE = 0.01
+"""Of the leaky ReLU, where none is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,7 @@ class Layer:
 
     units: int
     activation: str = "linear"
-    slope: float = 0.01
+    slope: float = SLOPE
 
 
 @dataclass(frozen=True, slots=True)

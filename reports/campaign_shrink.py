@@ -12,8 +12,8 @@ import numpy as np
 from gradparity.reference.data import Inline
 from gradparity.reference.errors import InputError
 from gradparity.reference.initial import Given
-from gradparity.reference.problem import Array, Layer
-from gradparity.reference.scenario import SLOPE, Scenario
+from gradparity.reference.problem import SLOPE, Array, Layer
+from gradparity.reference.scenario import Scenario
 
 Fails = Callable[[Scenario], bool]
 
