@@ -75,11 +75,16 @@ def contained(run: Callable[P, Iterator[R]]) -> Callable[P, Iterator[R | Ended]]
         except Unsupported as reason:
             yield Ended(Status.UNSUPPORTED, message=printable(str(reason)))
         except SystemExit as error:
-            yield Ended(Status.CRASHED, message=f"the engine called sys.exit({error.code!r})", log=_last(error))
+            yield crashed(error, f"the engine called sys.exit({error.code!r})")
         except Exception as error:  # noqa: BLE001 - an engine may raise anything; it costs its own cell only
-            yield Ended(Status.CRASHED, message=describe(error), log=_last(error))
+            yield crashed(error)
 
     return wrapper
+
+
+def crashed(error: BaseException, message: str = "") -> Ended:
+    """Return the end of a task in which `error` was raised."""
+    return Ended(Status.CRASHED, message=message or describe(error), log=_last(error))
 
 
 def describe(error: BaseException) -> str:

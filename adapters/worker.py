@@ -26,7 +26,7 @@ from typing import BinaryIO, TypeAlias
 import numpy as np
 
 from gradparity.adapters.function_engine import run_function
-from gradparity.adapters.loop import Item, contained, run
+from gradparity.adapters.loop import Item, contained, crashed, run
 from gradparity.adapters.operations.case import OperationTask, Outputs
 from gradparity.adapters.operations.evaluation import Evaluator
 from gradparity.adapters.outcome import Task
@@ -136,8 +136,12 @@ def main(family: str) -> None:
             runner(family)
         send(results, HELLO)
         while True:
-            for item in answer(tasks.get()):
-                send(results, item)
+            task = tasks.get()
+            try:
+                for item in answer(task):
+                    send(results, item)
+            except BaseException as error:  # noqa: BLE001 - Ctrl-C does not reach this process: the engine raised it
+                send(results, crashed(error))
 
 
 if __name__ == "__main__":

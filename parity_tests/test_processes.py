@@ -54,6 +54,9 @@ def raises(p):
 def calls_exit(p):
     sys.exit(3)
 
+def interrupts(p):
+    raise KeyboardInterrupt("as of its own progress bar")
+
 def prints(p):
     os.write(1, b"x" * 1_000_000)
     print("y" * 1_000_000)
@@ -122,8 +125,8 @@ def engine_file(tmp_path: Path) -> Path:
 @linux_only
 def test_whatever_an_engine_does_costs_its_own_cells_only(engine_file: Path) -> None:
     names = (
-        "kills_itself", "crashes", "exits", "raises", "calls_exit", "prints", "eats_memory", "changes_input", "nan",
-        "good",
+        "kills_itself", "crashes", "exits", "raises", "calls_exit", "interrupts", "prints", "eats_memory",
+        "changes_input", "nan", "good",
     )  # fmt: skip
     problems = problem(name="first"), problem(samples=4, name="second")
     got = Collected()
@@ -134,13 +137,14 @@ def test_whatever_an_engine_does_costs_its_own_cells_only(engine_file: Path) -> 
     assert {key[0] for key in got.ended} == set(names)
     assert len(got.ended) == 2 * len(names)
     first = {name: got.ended[name, "first"] for name in names}
-    assert all(first[name].status is Status.CRASHED for name in names[:5])
+    assert all(first[name].status is Status.CRASHED for name in names[:6])
     assert "SIGKILL" in first["kills_itself"].message
     assert "SIGSEGV" in first["crashes"].message
     assert "exit status 7" in first["exits"].message
     assert first["raises"].message == "ValueError: no such luck"
     assert "in raises" in first["raises"].log
     assert "sys.exit(3)" in first["calls_exit"].message
+    assert first["interrupts"].message == "KeyboardInterrupt: as of its own progress bar"
     assert first["prints"].status is Status.DONE
     assert first["eats_memory"].status is Status.CRASHED
     assert "Memory" in first["eats_memory"].message
