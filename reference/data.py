@@ -58,6 +58,16 @@ class FromFile:
             object.__setattr__(self, "path", str(self.path))
 
 
+def unreadable(path: Path, form: str, error: Exception, advice: str) -> InputError:
+    """Return what says that `path` is not there, or holds no `form`."""
+    if isinstance(error, OSError) and error.strerror:
+        return InputError(
+            f"path: {path.absolute()} cannot be read: {error.strerror}; "
+            "name a file that can, from the scenario's own folder or with its whole path"
+        )
+    return InputError(f"path: {path} cannot be read as {form} ({error}); {advice}")
+
+
 def read_npz(path: Path) -> dict[str, Array]:
     """Read every array of a NumPy archive. Raises `InputError` if it cannot be read."""
     try:
@@ -66,7 +76,7 @@ def read_npz(path: Path) -> dict[str, Array]:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         # np.load gives an array, not an archive, for .npy: AttributeError or TypeError.
-        raise InputError(f"path: {path} cannot be read as .npz ({error}); write it again with numpy.savez") from error
+        raise unreadable(path, ".npz", error, "write it again with numpy.savez") from error
 
 
 def named(arrays: dict[str, Array], name: str, path: Path) -> Array:
@@ -146,7 +156,7 @@ class Csv(FromFile):
         try:
             frame = pandas.read_csv(path, sep=self.separator, **_exact(pandas))
         except (OSError, ValueError) as error:
-            raise InputError(f"path: {path} cannot be read as CSV ({error}); check the file") from error
+            raise unreadable(path, "CSV", error, "check the file") from error
         return from_columns(frame, self.inputs, self.targets, self.one_hot)
 
 

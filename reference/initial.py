@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from gradparity.reference.data import FromFile, Rows, library, named, read_npz, rows
+from gradparity.reference.data import FromFile, Rows, library, named, read_npz, rows, unreadable
 from gradparity.reference.errors import InputError
 from gradparity.reference.problem import Array
 from gradparity.reference.toml_io import matrix, unknown
@@ -194,7 +194,7 @@ def _read_safetensors(path: Path) -> dict[str, Array]:
     try:
         found: dict[str, Array] = safetensors.load_file(path)
     except (OSError, ValueError, TypeError, KeyError, library("safetensors", "safetensors").SafetensorError) as error:
-        raise InputError(f"path: {path} cannot be read as .safetensors ({error}); save it again") from error
+        raise unreadable(path, ".safetensors", error, "save it again") from error
     return found
 
 
