@@ -99,6 +99,16 @@ def answer(task: Task | OperationTask) -> Iterator[Item | Outputs]:
     yield from items
 
 
+def whole_answer(task: Task | OperationTask) -> Iterator[Item | Outputs]:
+    """Run `task`; what an engine raises beside exceptions, as KeyboardInterrupt, is its end, and not this process's."""
+    try:
+        yield from answer(task)
+    except GeneratorExit:
+        raise
+    except BaseException as error:  # noqa: BLE001 - Ctrl-C does not reach this process: the engine raised it
+        yield crashed(error)
+
+
 def _private_streams() -> tuple[BinaryIO, BinaryIO]:
     """Take the two pipes out of reach of what engines read and print, which goes to standard error."""
     tasks, results = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
@@ -136,12 +146,8 @@ def main(family: str) -> None:
             runner(family)
         send(results, HELLO)
         while True:
-            task = tasks.get()
-            try:
-                for item in answer(task):
-                    send(results, item)
-            except BaseException as error:  # noqa: BLE001 - Ctrl-C does not reach this process: the engine raised it
-                send(results, crashed(error))
+            for item in whole_answer(tasks.get()):
+                send(results, item)
 
 
 if __name__ == "__main__":

@@ -24,11 +24,11 @@ X = TypeVar("X", Array, "Array | float")
 
 @dataclass(frozen=True)
 class Products:
-    """``P Q (+ bias)`` for inner length n, with the error of its `mid` bounded whole or in flat blocks: ``γ_{n+extra} S
-    + (n+1)ω + |P|·sub(Q) + sub(P)·|Q|``, 0 where S = 0.
+    """``P (…, p, n)``, ``Q (…, n, q)``, ``bias (…, p, 1)``, and the value `mid` of ``P Q (+ bias)``, whose error it
+    bounds: ``γ_{n+extra} S + (n+1)ω + |P|·sub(Q) + sub(P)·|Q|``, 0 where S = 0.
 
     ``S`` is the sum of absolute terms. The variance is ``u² n (mid² + (P∘P)(Q∘Q))``, and what the factors' own errors
-    add. Blocks are for large arrays: the radii of all elements need not be in memory at once.
+    add. Of large arrays the radii need not all be in memory at once: `error` takes them in flat blocks, too.
     """
 
     r: Rounding

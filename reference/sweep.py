@@ -32,7 +32,7 @@ def swept(
     if value.size == 0:
         return None
     flat = value.reshape(-1)
-    worst, element = -1.0, (0, value[..., :0], 0.0)
+    worst, element = -1.0, (0, np.zeros(()), 0.0)
     sigmas, scale, largest = 0.0, 0.0, 0.0
     for piece, ball in pieces:
         part = flat[piece]
@@ -81,7 +81,7 @@ def _peak(value: Array, mid: Array, bound: Array, low: Array) -> tuple[int, floa
     at = int(ratio.argmax())
     peak = float(ratio[at])
     if not peak <= 1.0 and (bound == 0.0).any():
-        # No error is within a bound of 0, too.
+        # 0/0: without an error, the value is within a bound of 0, too.
         return _peak(value, mid, np.where(bound == 0.0, SMALLEST, bound), low)
     return at, peak
 
