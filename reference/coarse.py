@@ -20,7 +20,7 @@ def excess(n: int) -> float:
 
 
 class Size(NamedTuple):
-    """Sums of non-negative terms, each up to `excess` times too large."""
+    """Sums of non-negative terms, each up to `excess` times too large: ``factor · terms``."""
 
     terms: Array
     """In float32 or float64."""
@@ -28,13 +28,18 @@ class Size(NamedTuple):
     """No element is smaller."""
     largest: float
     """No element is larger."""
+    factor: float = 1.0
+    """At least 1. Whoever passes over all elements anyway, multiplies then."""
+
+    @property
+    def whole(self) -> Array:
+        """Return the sums, in float64."""
+        return np.multiply(self.terms, self.factor, dtype=np.float64)
 
     def plus(self, x: Array) -> Size:
-        """Return the sizes with `x` added, in float64."""
+        """Return the sizes with `x` added."""
         return Size(
-            np.add(self.terms, x, dtype=np.float64),
-            self.smallest + float(x.min(initial=np.inf)),
-            self.largest + float(x.max(initial=0.0)),
+            self.whole + x, self.smallest + float(x.min(initial=np.inf)), self.largest + float(x.max(initial=0.0))
         )
 
 
@@ -50,7 +55,6 @@ def product(p: Array, q: Array) -> Size:
             x = np.matmul(p.astype(np.float32, copy=False), q.astype(np.float32, copy=False))
             smallest = float(x.min())
             if smallest > SMALLEST_RESULT:
-                x *= np.float32(1.0 + (n + 4) * 2.0**-22)
-                return Size(x, smallest, excess(n) * n * largest[0] * largest[1])
+                return Size(x, smallest, excess(n) * n * largest[0] * largest[1], 1.0 + (n + 4) * 2.0**-22)
     x = np.matmul(p.astype(np.float64, copy=False), q.astype(np.float64, copy=False))
     return Size(x, float(x.min(initial=np.inf)), float(x.max(initial=0.0)))

@@ -150,7 +150,7 @@ def _certified(x: _Factors, count: int, beta: int, size: coarse.Size) -> bool:
     share = (n + 1) * 2.0**-64 / coarse.excess(n)
     if error(row_max.max(), column_max.max(), *(s.max() for s in sums)) <= share * size.smallest:
         return True
-    S = size.terms.astype(np.float64, copy=False)
+    S = size.whole
     allowed = np.where(S == 0.0, np.inf, share * S + n * 2.0**-1033)
     return bool((error(row_max, column_max, *sums) <= allowed).all())
 

@@ -42,7 +42,7 @@ class Products:
         """Return the error of the flat `block`, or of the whole array."""
         size = self.size
         rad = self._part(size.terms, block).astype(np.float64)
-        rad *= self.r.gamma(self.roundings)
+        rad *= self.r.gamma(self.roundings) * size.factor
         for term in (self.floor, self.inherited):
             if not is_zero(term):
                 rad += self._part(term, block)
@@ -64,9 +64,8 @@ class Products:
 
     @cached_property
     def absolute(self) -> tuple[Array, Array]:
-        """The factors' absolute values, in the precision in which an engine gave them, or in float64."""
-        p, q = (np.abs(x) if x.dtype == np.float32 else magnitude(x) for x in (self.P.mid, self.Q.mid))
-        return p, q
+        """The factors' absolute values."""
+        return _absolute(self.P.mid), _absolute(self.Q.mid)
 
     @cached_property
     def beta(self) -> Array | float:
@@ -107,7 +106,7 @@ class Products:
     @cached_property
     def unknown(self) -> Array | None:
         """Where a partial sum may overflow; None if nowhere."""
-        return None if self.size.largest <= self.r.overflow else self.r.overflow < self.size.terms
+        return None if self.size.largest <= self.r.overflow else self.r.overflow < self.size.whole
 
     @cached_property
     def variance(self) -> Array:
@@ -117,7 +116,7 @@ class Products:
         bias_var = 0.0 if self.bias is None else self.bias.var
         inherited = add(times(p2, Q.var), times(P.var, q2), times(P.var, Q.var), bias_var)
         value = self.mid.hi if isinstance(self.mid, Unevaluated) else self.mid
-        squares = add(np.square(magnitude(value)), coarse.product(p2, q2).terms, np.square(self.beta))
+        squares = add(np.square(magnitude(value)), coarse.product(p2, q2).whole, np.square(self.beta))
         floored = np.square(np.asarray(self.floor, dtype=np.float64))
         return np.asarray(add(self.r.u**2 * self.roundings * squares, floored, inherited))
 
@@ -135,6 +134,11 @@ def product_bound(
 ) -> Error:
     """Bound ``P Q (+ bias)``: see `Products`."""
     return Products(r, P, Q, extra, mid, bias).error()
+
+
+def _absolute(x: Array) -> Array:
+    """Return |x| in the precision in which an engine gave it, or in float64."""
+    return np.abs(x) if x.dtype == np.float32 else magnitude(x)
 
 
 def _screen(r: Rounding, roundings: int, terms: int, floor: Array | float, smallest: float) -> float:
@@ -160,9 +164,9 @@ def _underflowing(r: Rounding, p: Array | float, q: Array | float) -> Array:
 
 def sum_bound(r: Rounding, x: Ball, extra: int, mid: Array) -> Error:
     """Bound ``Σ x`` over the m columns: ``γ_{m+extra} Σ|x| + mω``, 0 where all terms are 0."""
-    m, absolute = x.mid.shape[-1], magnitude(x.mid)
+    m, absolute = x.mid.shape[-1], _absolute(x.mid)
     inherited = np.sum(np.broadcast_to(x.rad, absolute.shape), axis=-1, keepdims=True) if not is_zero(x.rad) else 0.0
-    S = absolute.sum(-1, keepdims=True) + inherited
+    S = np.asarray(np.sum(absolute, axis=-1, keepdims=True, dtype=np.float64) + inherited)
     rad = np.where(S == 0.0, 0.0, r.gamma(m + extra) * S + m * r.omega + inherited)
 
     @cache
@@ -170,7 +174,7 @@ def sum_bound(r: Rounding, x: Ball, extra: int, mid: Array) -> Error:
         inherited_var = (
             np.sum(np.broadcast_to(x.var, absolute.shape), axis=-1, keepdims=True) if not is_zero(x.var) else 0.0
         )
-        squares = np.square(magnitude(mid)) + np.square(absolute).sum(-1, keepdims=True)
+        squares = np.square(magnitude(mid)) + np.square(magnitude(x.mid)).sum(-1, keepdims=True)
         return np.asarray(r.u**2 * (m + extra) * squares + (m * r.omega) ** 2 + inherited_var)
 
     screen = _screen(r, m + extra, m, m * r.omega, float(S.min(initial=np.inf))) if is_zero(inherited) else 0.0
