@@ -65,8 +65,10 @@ def _chunk(first: int, held: list[Step]) -> Chunk:
     return Chunk(first, len(held), stacked(weights), stacked(plain), stacked(probed))
 
 
-def contained(run: Callable[P, Iterator[R]]) -> Callable[P, Iterator[R | Ended]]:
-    """Make an exception of the engine the typed end of `run`; what it yielded before stays."""
+def contained(
+    run: Callable[P, Iterator[R]], errors: type[BaseException] = Exception
+) -> Callable[P, Iterator[R | Ended]]:
+    """Make an exception of the engine, one of `errors`, the typed end of `run`; what it yielded before stays."""
 
     @wraps(run)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> Iterator[R | Ended]:
@@ -75,16 +77,13 @@ def contained(run: Callable[P, Iterator[R]]) -> Callable[P, Iterator[R | Ended]]
         except Unsupported as reason:
             yield Ended(Status.UNSUPPORTED, message=printable(str(reason)))
         except SystemExit as error:
-            yield crashed(error, f"the engine called sys.exit({error.code!r})")
-        except Exception as error:  # noqa: BLE001 - an engine may raise anything; it costs its own cell only
-            yield crashed(error)
+            yield Ended(Status.CRASHED, message=f"the engine called sys.exit({error.code!r})", log=_last(error))
+        except GeneratorExit:
+            raise
+        except errors as error:  # an engine may raise anything; it costs its own cell only
+            yield Ended(Status.CRASHED, message=describe(error), log=_last(error))
 
     return wrapper
-
-
-def crashed(error: BaseException, message: str = "") -> Ended:
-    """Return the end of a task in which `error` was raised."""
-    return Ended(Status.CRASHED, message=message or describe(error), log=_last(error))
 
 
 def describe(error: BaseException) -> str:

@@ -26,7 +26,7 @@ from typing import BinaryIO, TypeAlias
 import numpy as np
 
 from gradparity.adapters.function_engine import run_function
-from gradparity.adapters.loop import Item, contained, crashed, run
+from gradparity.adapters.loop import Item, contained, run
 from gradparity.adapters.operations.case import OperationTask, Outputs
 from gradparity.adapters.operations.evaluation import Evaluator
 from gradparity.adapters.outcome import Task
@@ -84,9 +84,10 @@ def evaluator(name: str) -> Evaluator:
     return Evaluator(name)
 
 
-@contained
+# Ctrl-C does not reach this process: a KeyboardInterrupt is the engine's own.
+@partial(contained, errors=BaseException)
 def answer(task: Task | OperationTask) -> Iterator[Item | Outputs]:
-    """Run `task`, with a missing framework and every exception as its typed end."""
+    """Run `task`, with a missing framework and whatever an engine raises as its typed end."""
     try:
         if isinstance(task, OperationTask):
             items: Iterator[Item | Outputs] = evaluator(task.engine).run(task)
@@ -97,16 +98,6 @@ def answer(task: Task | OperationTask) -> Iterator[Item | Outputs]:
         advice = f"; to install what it needs: {command}" if command else ""
         raise ImportError(f"{task.engine} cannot be imported: {error}{advice}") from error
     yield from items
-
-
-def whole_answer(task: Task | OperationTask) -> Iterator[Item | Outputs]:
-    """Run `task`; what an engine raises beside exceptions, as KeyboardInterrupt, is its end, and not this process's."""
-    try:
-        yield from answer(task)
-    except GeneratorExit:
-        raise
-    except BaseException as error:  # noqa: BLE001 - Ctrl-C does not reach this process: the engine raised it
-        yield crashed(error)
 
 
 def _private_streams() -> tuple[BinaryIO, BinaryIO]:
@@ -146,7 +137,7 @@ def main(family: str) -> None:
             runner(family)
         send(results, HELLO)
         while True:
-            for item in whole_answer(tasks.get()):
+            for item in answer(tasks.get()):
                 send(results, item)
 
 

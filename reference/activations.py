@@ -113,13 +113,14 @@ class Elementwise:
 
     def pullback_bound(self, r: Rounding, g: Ball, z: Ball, a: Ball, slope: float) -> Error:
         """Bound ``g f′``: ``e_g|f′| + (|g|+e_g)·slack``, the product's rounding, and what flushing g or f′ loses."""
-        # What is given and multiplied by 0 or 1 needs no wider type.
+        # What is given and multiplied by 0 or 1 needs no wider type; a radius that is left has one.
         size = np.abs if self.unrounded and g.exact and z.exact else magnitude
         F, G = size(self.derivative(z.mid, a.mid, slope)), size(g.mid)
         slack, high = self.slack(r, z, a, slope), add(G, g.rad)
         inherited = add(mul(g.rad, F), mul(high, slack.rad))
         floor = 0.0 if is_zero(slack.own) else r.omega
         local = add(mul(high, add(slack.own, r.flushed(F))), mul(r.flushed(G), F), floor)
+        local = local if is_zero(local) else np.asarray(local, dtype=np.float64)
         local = _unless_scaled_up(r, slope, high, local)
         return rounded(r, local, inherited, add(mul(np.square(F), g.var), mul(np.square(G), slack.var)))
 

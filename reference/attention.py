@@ -14,7 +14,7 @@ import numpy as np
 
 from gradparity.reference.bounds import Ball, Error, Rounding, T
 from gradparity.reference.problem import Array
-from gradparity.reference.product_bounds import product_bound
+from gradparity.reference.product_bounds import Products
 from gradparity.reference.softmax import Softmax
 
 SCALING = 3
@@ -44,7 +44,7 @@ def attention(r: Rounding, Q: Array, K: Array, V: Array, g: Array, causal: bool)
 
     def product(A: Ball, B: Ball, extra: int, factor: Any = 1.0) -> Ball:
         mid = np.matmul(A.mid, B.mid)
-        error = product_bound(r, A, B, extra, mid)
+        error = Products(r, A, B, extra, mid).error()
         return Ball(mid * factor, np.asarray(error.rad, dtype=np.float64) * float(factor), None)
 
     S = product(Ball(Q), Ball(T(K)), SCALING, root)

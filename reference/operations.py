@@ -21,7 +21,7 @@ from gradparity.reference.conventions import LOSS_VARIANTS
 from gradparity.reference.evaluation import Exact
 from gradparity.reference.losses import LOSSES, LossFunction
 from gradparity.reference.problem import Array, Loss
-from gradparity.reference.product_bounds import product_bound, sum_bound
+from gradparity.reference.product_bounds import Products, sum_bound
 from gradparity.reference.verdict import Verdict
 
 Weight: TypeAlias = Callable[[int, tuple[int, ...]], Array]
@@ -206,7 +206,7 @@ def _matmul(given: Given) -> Mapping[str, list[Ball]]:
 
     def product(A: Array, B: Array) -> list[Ball]:
         mid = exact.product(A, B)
-        return [_ball(mid, product_bound(r, Ball(A), Ball(B), 1, mid))]
+        return [_ball(mid, Products(r, Ball(A), Ball(B), 1, mid).error())]
 
     return {"value": product(P, Q), "d0": product(g, T(Q)), "d1": product(T(P), g)}
 

@@ -129,13 +129,6 @@ class Products:
         )
 
 
-def product_bound(
-    r: Rounding, P: Ball, Q: Ball, extra: int, mid: Array | Unevaluated, bias: Ball | None = None
-) -> Error:
-    """Bound ``P Q (+ bias)``: see `Products`."""
-    return Products(r, P, Q, extra, mid, bias).error()
-
-
 def _absolute(x: Array) -> Array:
     """Return |x| in the precision in which an engine gave it, or in float64."""
     return np.abs(x) if x.dtype == np.float32 else magnitude(x)
