@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
-from gradparity.adapters.pool import Pool
-from gradparity.parity_tests.session import CELLS
+if TYPE_CHECKING:
+    from gradparity.adapters.pool import Pool
+
+# For what the tests start, and here, where nothing has imported NumPy yet: the matrices are small, and the engines of
+# the parity tests keep all cores busy, from which a second thread of BLAS would take what it waits actively.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let those tests come first that wait for nobody, then the parity tests, then those that use `warm`."""
-    items.sort(key=lambda item: [name in getattr(item, "fixturenames", ()) for name in ("warm", "key")])
+    """Let those tests come first that wait for nobody, then the parity tests.
+
+    Only when these leave the cores come those that wait for processes of their own (`ran`), and those that use `warm`.
+    """
+    items.sort(key=lambda item: [name in getattr(item, "fixturenames", ()) for name in ("warm", "ran", "key")])
 
 
 @pytest.fixture(scope="session")
 def warm(pytestconfig: pytest.Config) -> Iterator[Pool]:
     """The warm processes of the parity tests, or new ones where none of these runs."""
+    from gradparity.adapters.pool import Pool
+    from gradparity.parity_tests.session import CELLS
+
     if cells := pytestconfig.stash.get(CELLS, None):
         cells.wait()
         yield cells.pool

@@ -12,6 +12,7 @@ from gradparity.adapters.outcome import Chunk, Ended, Task
 from gradparity.adapters.pool import Pool
 from gradparity.reference.judge import Watch
 from gradparity.reference.verdict import Verdict
+from gradparity.reports.blas import one_blas_thread
 from gradparity.reports.cell import Cell
 from gradparity.reports.plan import EngineLike, Plan, ScenarioLike, plan
 from gradparity.reports.results import Results, RunInfo
@@ -87,7 +88,7 @@ def execute(
         _consume(running[task.problem.name, task.problem.dtype, task.engine], item, finished)
 
     if tasks:
-        with nullcontext(pool) if pool else Pool(timeout=timeout, jobs=jobs) as workers:
+        with one_blas_thread(), nullcontext(pool) if pool else Pool(timeout=timeout, jobs=jobs) as workers:
             workers.run(tasks, consume)
 
 
