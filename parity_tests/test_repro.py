@@ -10,6 +10,7 @@ import sys
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from itertools import cycle, product
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -239,16 +240,21 @@ def test_every_script_is_python_and_imports_little(engine: str) -> None:
         assert str(ast.get_docstring(tree)).count("Seen with") == 1
 
 
+@cache
+def definition_of_unpacked(dtype: str) -> str:
+    """Return the function as it stands in a script of that dtype."""
+    source = script(catalogue.load("wide"), dtype, "numpy", Finding("plain", "loss", Verdict.WRONG))
+    start = source.index("def unpacked")
+    return source[start : source.index("\n\n\n", start)]
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shape", [(1, 3), (7,), (64, 1), (13, 17), (4099,)])
 def test_arrays_are_kept_bit_for_bit(dtype: str, shape: tuple[int, ...]) -> None:
     a = np.random.default_rng(7).standard_normal(shape).astype(dtype)
     a.flat[0] = -0.0
-    source = script(catalogue.load("wide"), dtype, "numpy", Finding("plain", "loss", Verdict.WRONG))
-    start = source.index("def unpacked")
-    defined = source[start : source.index("\n\n\n", start)]
     names: dict[str, Any] = {"np": np, "dtype": np.dtype(dtype), "base64": base64, "zlib": zlib}
-    exec(f"{defined}\na = {literal(a)}", names)
+    exec(f"{definition_of_unpacked(dtype)}\na = {literal(a)}", names)
     assert (names["a"].dtype, names["a"].shape, names["a"].tobytes()) == (a.dtype, a.shape, a.tobytes())
 
 

@@ -12,6 +12,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import platformdirs
@@ -109,8 +110,9 @@ def sources() -> list[Path]:
     return sorted(file.relative_to(package) for file in found if file.suffix in (".py", ".toml"))
 
 
+@cache
 def own_digest() -> str:
-    """Return the key of gradparity's own source."""
+    """Return the key of gradparity's own source, as it was when it was first asked for."""
     package = Path(gradparity.__file__).parent
     return digest(*(part for file in sources() for part in (file.as_posix(), (package / file).read_bytes())))
 
