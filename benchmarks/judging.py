@@ -3,7 +3,7 @@
 Run: ``python benchmarks/judging.py``. 784-512-10, ReLU, softmax cross-entropy, batch 512, one step; ratios of the
 fastest of several runs taken in turns, in one process for each number of BLAS threads. What all engines share (the
 reference at the initial weights, and the comparison value and bound of Z1, which come from these and the data alone) is
-shown apart.
+shown apart. Beside engines that compute, judging has one thread (``gradparity.reports.blas``).
 """
 
 from __future__ import annotations
