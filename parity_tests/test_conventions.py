@@ -152,6 +152,23 @@ def test_on_an_end_of_the_interval_the_clip_has_any_derivative_from_0_to_1(deriv
     assert (np.broadcast_to(ball.rad, dA.shape).ravel()[1:] < 1e-6).all()
 
 
+@pytest.mark.parametrize("derivative", [0.0, np.nan, 1.0])
+def test_the_clip_of_a_nan_has_the_derivative_0_or_nan(derivative: float) -> None:
+    p = problem("tanh", "sigmoid", "bce", "float32")
+    A, Y = np.full((1, 3, 6), 0.25, np.float32), p.Y.astype(np.float32)[None]
+    A[0, 0, 0] = np.nan
+    rows = {row.name: row for row in conventional_table(p, "keras-probabilities")}
+    dA = rows["dA2"].compute(Working(), A, Y).astype(np.float32)
+    dA[0, 0, 0] = derivative
+    by = Evaluation(Oracle(p).r, problem_rows(p), {"A2": A, "Y": Y})
+    with np.errstate(all="ignore"):
+        ((_, evaluation),) = conventional(p, by, ["keras-probabilities"])
+        ball = evaluation.ball("dA2")
+        assert best(dA, [ball]).clean is (derivative != 1.0)
+        dA[0, 0, :2] = 0.0, np.nan
+        assert not best(dA, [ball]).clean
+
+
 def test_every_listed_convention_exists() -> None:
     p = problem("leaky_relu", "softmax", "bce")
     names = {name for entry in entries() for name in entry.conventions}

@@ -33,7 +33,8 @@ def _keras_probabilities(J: LossFunction, dtype: str) -> LossFunction:
 
     Source: Keras, ``binary_crossentropy`` and ``categorical_crossentropy`` of each backend. The clipped logarithm has
     the derivative 0 outside; that of the quotient ``q = a/Σa`` adds ``Σy`` over the unclipped classes. On an end of the
-    interval, the derivative of the clip is 0, ½ (JAX) or 1, and within its error of one, q may be on either side.
+    interval, the derivative of the clip is 0, ½ (JAX) or 1, and within its error of one, q may be on either side. That
+    of a NaN is 0 (TensorFlow, torch) or NaN (JAX).
     """
     low, high = (float(np.dtype(dtype).type(bound)) for bound in (1e-7, 1.0 - 1e-7))
 
@@ -80,7 +81,7 @@ def _keras_probabilities(J: LossFunction, dtype: str) -> LossFunction:
             rad = rad / s + relative(a) * (np.abs(value) + rad / s)
             size = np.abs(value) + 2 * total(y) / s
             own = (own + total(np.where(open_, y, 0.0))) / s + r.gamma(4 * n + 8) * size
-        return Terms(own, rad, np.where(np.isposinf(a.var), np.inf, np.square(rad)))
+        return Terms(own, rad, np.where(np.isposinf(a.var), np.inf, np.square(rad)), np.isnan(a.mid))
 
     def term_error(r: Rounding, a: Ball, y: Array, value: Array) -> Terms:
         terms = J.term_error(r, ball(a), y, value)
