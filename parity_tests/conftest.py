@@ -11,8 +11,8 @@ import pytest
 if TYPE_CHECKING:
     from gradparity.adapters.pool import Pool
 
-# For what the tests start, and here, where nothing has imported NumPy yet: the matrices are small, and a second thread of
-# BLAS, which waits actively, would take time from the engines of the parity tests.
+# For what the tests start, and here, where nothing has imported NumPy yet: the matrices are small, and a second thread
+# of BLAS, which waits actively, would take time from the engines of the parity tests.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
