@@ -66,24 +66,32 @@ def _chunk(first: int, held: list[Step]) -> Chunk:
 
 
 def contained(
-    run: Callable[P, Iterator[R]], errors: type[BaseException] = Exception
+    run: Callable[P, Iterator[R]], errors: tuple[type[BaseException], ...] = (Exception, SystemExit)
 ) -> Callable[P, Iterator[R | Ended]]:
     """Make an exception of the engine, one of `errors`, the typed end of `run`; what it yielded before stays."""
 
     @wraps(run)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> Iterator[R | Ended]:
-        try:
-            yield from run(*args, **kwargs)
-        except Unsupported as reason:
-            yield Ended(Status.UNSUPPORTED, message=printable(str(reason)))
-        except SystemExit as error:
-            yield Ended(Status.CRASHED, message=f"the engine called sys.exit({error.code!r})", log=_last(error))
-        except GeneratorExit:
-            raise
-        except errors as error:  # an engine may raise anything; it costs its own cell only
-            yield Ended(Status.CRASHED, message=describe(error), log=_last(error))
+        items = run(*args, **kwargs)
+        while True:
+            # Only the engine's own code is in here: what ends this generator from outside is no error of the engine.
+            try:
+                item = next(items)
+            except StopIteration:
+                return
+            except errors as error:
+                yield _ended_by(error)
+                return
+            yield item
 
     return wrapper
+
+
+def _ended_by(error: BaseException) -> Ended:
+    if isinstance(error, Unsupported):
+        return Ended(Status.UNSUPPORTED, message=printable(str(error)))
+    message = f"the engine called sys.exit({error.code!r})" if isinstance(error, SystemExit) else describe(error)
+    return Ended(Status.CRASHED, message=message, log=_last(error))
 
 
 def describe(error: BaseException) -> str:

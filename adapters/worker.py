@@ -85,7 +85,7 @@ def evaluator(name: str) -> Evaluator:
 
 
 # Ctrl-C does not reach this process: a KeyboardInterrupt is the engine's own.
-@partial(contained, errors=BaseException)
+@partial(contained, errors=(BaseException,))
 def answer(task: Task | OperationTask) -> Iterator[Item | Outputs]:
     """Run `task`, with a missing framework and whatever an engine raises as its typed end."""
     try:

@@ -8,7 +8,9 @@ import subprocess
 import sys
 import threading
 from collections import defaultdict
+from collections.abc import Generator, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +19,11 @@ import pytest
 import gradparity
 from gradparity.adapters import registry
 from gradparity.adapters.function_engine import StepProblem, run_function
-from gradparity.adapters.loop import Item, Step, stack
+from gradparity.adapters.loop import Item, Step, contained, stack
 from gradparity.adapters.outcome import Chunk, Ended, Status, Task, printable
 from gradparity.adapters.pool import Pool
 from gradparity.adapters.process import environment
+from gradparity.adapters.protocol import Unsupported
 from gradparity.adapters.wire import receive, send
 from gradparity.reference.errors import InputError
 from gradparity.reference.problem import Array, Layer, Loss, Problem
@@ -56,6 +59,9 @@ def calls_exit(p):
 
 def interrupts(p):
     raise KeyboardInterrupt("as of its own progress bar")
+
+def ends_a_generator(p):
+    raise GeneratorExit
 
 def prints(p):
     os.write(1, b"x" * 1_000_000)
@@ -122,11 +128,24 @@ def engine_file(tmp_path: Path) -> Path:
     return file
 
 
+def test_what_is_unsupported_is_no_crash_and_a_closed_generator_no_error() -> None:
+    @partial(contained, errors=(BaseException,))
+    def run() -> Iterator[int]:
+        yield 1
+        raise Unsupported("no compiler")
+
+    assert list(run()) == [1, Ended(Status.UNSUPPORTED, "no compiler")]
+    left = run()
+    assert isinstance(left, Generator)
+    next(left)
+    left.close()
+
+
 @linux_only
 def test_whatever_an_engine_does_costs_its_own_cells_only(engine_file: Path) -> None:
     names = (
-        "kills_itself", "crashes", "exits", "raises", "calls_exit", "interrupts", "prints", "eats_memory",
-        "changes_input", "nan", "good",
+        "kills_itself", "crashes", "exits", "raises", "calls_exit", "interrupts", "ends_a_generator", "prints",
+        "eats_memory", "changes_input", "nan", "good",
     )  # fmt: skip
     problems = problem(name="first"), problem(samples=4, name="second")
     got = Collected()
@@ -137,13 +156,14 @@ def test_whatever_an_engine_does_costs_its_own_cells_only(engine_file: Path) -> 
     assert {key[0] for key in got.ended} == set(names)
     assert len(got.ended) == 2 * len(names)
     first = {name: got.ended[name, "first"] for name in names}
-    assert all(first[name].status is Status.CRASHED for name in names[:6])
+    assert all(first[name].status is Status.CRASHED for name in names[:7])
     assert "SIGKILL" in first["kills_itself"].message
     assert "SIGSEGV" in first["crashes"].message
     assert "exit status 7" in first["exits"].message
     assert first["raises"].message == "ValueError: no such luck"
     assert "in raises" in first["raises"].log
     assert "sys.exit(3)" in first["calls_exit"].message
+    assert first["ends_a_generator"].message == "GeneratorExit"
     assert first["interrupts"].message == "KeyboardInterrupt: as of its own progress bar"
     assert first["prints"].status is Status.DONE
     assert first["eats_memory"].status is Status.CRASHED
