@@ -35,8 +35,8 @@ def verify(
     ``file.py:function``, functions; default: all that are installed) and judge them; one alone needs no list.
 
     `strict` makes a suspect quantity fail also on structured data; `full` runs the catalogue in both dtypes, on
-    slow-compiling engines too; `timeout` is in seconds a cell. While engines compute in their processes, BLAS in this one
-    keeps to one thread. Raises InputError before anything runs if an input is bad.
+    slow-compiling engines too; `timeout` is in seconds a cell. While engines compute in their processes, BLAS in this
+    one keeps to one thread. Raises InputError before anything runs if an input is bad.
     """
     chosen = plan(scenarios, engines, dtypes, full)
     info = RunInfo.now(strict=strict)
